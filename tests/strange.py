@@ -164,6 +164,15 @@ def checking(shape: InputShape) -> nn.Module:
     return Checking(shape)
 
 
+def normless(shape: InputShape) -> nn.Module:
+    """It cannot be traced either, and has nothing to fold."""
+    made = Checking(shape)
+    for name, module in list(made.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            made.set_submodule(name, nn.Identity())
+    return made
+
+
 def settling(shape: InputShape) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that lazy modules may change

@@ -85,9 +85,8 @@ class BestStudent:
     @cached_property
     def preprocess(self) -> Callable[[Any], Tensor]:
         """Turns a PIL image, a batch of uint8 or texts into what the student takes. Reads the data set once."""
-        return student_input_of(
-            spec := TrialSpec.from_json(self.row["spec_json"]).data, load_data(spec, self.data_root)
-        )
+        spec = TrialSpec.from_json(self.row["spec_json"]).data
+        return student_input_of(spec, load_data(spec, self.data_root), self.student)
 
     def export(
         self,

@@ -245,11 +245,10 @@ def try_export(context: ExperimentContext, options: ExportOptions, watcher: Watc
     if not (options.onnx or options.pt2):
         return
     watcher.stage("trying to export the default student", 1)
-    given = student_input_of(context.experiment.data, context.dataset)
-    shape = context.dataset.student_shape
     with torch.random.fork_rng(devices=[]):
         student = build_student(context.space, context.baseline, context.dataset, seed=0).cpu()
-        program = graphs.trace_program(graphs.make_graph(student, shape), shape)
+        given = student_input_of(context.experiment.data, context.dataset, student)
+        program = graphs.trace_program(graphs.make_graph(student, given.shape), given.shape)
     if options.onnx:
         with TemporaryDirectory() as folder:
             graphs.write_onnx(program, Path(folder) / "student.onnx", names=given.names)

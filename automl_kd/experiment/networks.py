@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from automl_kd.config import Experiment
 from automl_kd.data import Batch, Dataset, plain_view
@@ -100,6 +101,8 @@ class Trying:
 
     def folding_notes(self) -> Iterator[str]:
         """Note if the teacher runs unfolded, because folding its normalisations would change its outputs."""
+        if not any(isinstance(one, _BatchNorm) for one in self.model.modules()):
+            return
         inputs = self.examples().inputs
         unsettle(self.model)
         if reason := fold_teacher(FeatureExtractor(self.model.eval()), inputs).reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from automl_kd.export.student_input import StudentInput
 from automl_kd.export.text_input import TextInput
 from automl_kd.methods.model_card import load_trained_student, read_card, student_label
 from automl_kd.models.input_adapter import resize_batch
+from automl_kd.models.text.positions import position_limit
 from automl_kd.results.units import missing
 from automl_kd.space import TextShape
 from automl_kd.spec import DataSpec, TrialSpec
@@ -33,11 +34,12 @@ class ComparisonText:
     cost: str = ""
 
 
-def student_input_of(spec: DataSpec, dataset: Dataset) -> StudentInput | TextInput:
-    """What makes a student's inputs, for those who have no data set."""
+def student_input_of(spec: DataSpec, dataset: Dataset, student: nn.Module) -> StudentInput | TextInput:
+    """What makes the student's inputs, for those who have no data set. Texts may be longer than those of the data."""
     if not isinstance(shape := dataset.student_shape, TextShape):
         return StudentInput.of(spec, dataset)
-    return TextInput(shape, located_path(spec.tokenizer), spec.max_length)
+    longest = min(spec.max_length, position_limit(student) or spec.max_length)
+    return TextInput(replace(shape, longest=longest), located_path(spec.tokenizer), longest)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,7 +80,7 @@ class Subject:
 
     @property
     def input(self) -> StudentInput | TextInput:
-        return student_input_of(self.spec.data, self.dataset)
+        return student_input_of(self.spec.data, self.dataset, self.student)
 
     @property
     def image_input(self) -> StudentInput:

@@ -27,7 +27,8 @@ Text = str | tuple[str, str]
 class TextInput:
     """Called with one text, a pair, or a list of either, it returns the tokens that a student takes.
 
-    `tokenizer`: its file. `max_length`: tokens after which a text is cut off.
+    `tokenizer`: its file. `max_length`: tokens after which a text is cut off, `data.max_length` unless the student's
+    positions end before.
     """
 
     noun: ClassVar[str] = "texts"

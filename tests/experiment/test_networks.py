@@ -89,6 +89,10 @@ def test_a_teacher_that_is_asked_as_it_is_is_said_once(tmp_path, name: str, reas
     assert reason in note
 
 
+def test_a_teacher_without_batch_normalisations_is_not_said_to_run_unfolded(tmp_path):
+    assert noted(tmp_path, taught_by("normless")) == []
+
+
 def test_what_students_begin_with_is_said_once(tmp_path):
     warm = tiny.experiment(method="kd", student=WARM)
     assert noted(tmp_path, warm) == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import automl_kd
 from automl_kd.data import load_data
 from automl_kd.errors import DataError, ExportError
 from automl_kd.export import ComparisonText, ExportOptions, Subject, TextInput, export_student
+from automl_kd.export.graphs import make_graph, trace_program, write_program
 from automl_kd.export.packages import require_package
+from automl_kd.export.run_program import write_run_program
 from automl_kd.methods import run_trial
 from automl_kd.profiling import open_sizes
 from automl_kd.profiling.measure import measure_graph
@@ -116,6 +119,28 @@ def test_what_cannot_be_exported_is_refused(subject: Subject, tmp_path: Path) ->
     with pytest.raises(ExportError, match="graphs take tokens, which a tokenizer makes of texts"):
         export_student(subject, tmp_path / "out", ExportOptions(preprocessing=True))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("max_length", "limit"), [(40, 40), (600, 512)])
+def test_texts_may_be_longer_than_those_of_the_data(
+    subject: Subject, tmp_path: Path, max_length: int, limit: int
+) -> None:
+    spec = replace(subject.spec, data=replace(subject.spec.data, max_length=max_length))
+    longer = replace(subject, spec=spec)
+    given, longest = longer.input, subject.dataset.train.inputs.shape[1]
+    assert isinstance(given, TextInput)
+    assert longest < limit == given.max_length == given.shape.longest  # the student has 512 positions
+    program = trace_program(make_graph(subject.student, given.shape), given.shape)
+    write_program(program, tmp_path / "student.pt2")
+    loaded = torch.export.load(tmp_path / "student.pt2").module()
+    text = " ".join(["word1 word33 word7"] * 200)
+    ids = given(text)
+    assert ids.shape == (1, limit)
+    with torch.no_grad():
+        found = loaded(ids, torch.ones_like(ids))
+        assert torch.allclose(found, subject.student(ids), atol=1e-4)
+    assert f"enable_truncation({limit})" in write_run_program(given, takes_bytes=False)
+    assert given.summary == f"texts of up to {limit} tokens"
 
 
 def test_other_things_than_texts_are_refused(subject: Subject) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from automl_kd.data import Dataset, Split, plain_view
+from automl_kd.errors import UnknownNameError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.results.store.text_baselines import TextBaseline, read_text_baselines, write_text_baselines
@@ -53,6 +54,9 @@ def compute_text_baselines(context: ExperimentContext) -> Iterator[TextBaseline]
     if teacher.model.startswith(HUGGING_FACE) and not teacher.checkpoint:
         with torch.random.fork_rng(devices=[]):
             network = build_teacher(teacher, dataset).eval()
+        if not shows_pooled(network, dataset):
+            context.watcher.note("the teacher shows no features of a text, so no logistic regression is fitted on them")
+            return
         pooled = {name: pooled_features(network, dataset, split) for name, split in dataset.splits.items()}
         mean, spread = pooled["training"].mean(0), pooled["training"].std(0) + 1e-6
         scaled = {name: (found - mean) / spread for name, found in pooled.items()}
@@ -64,6 +68,16 @@ def as_documents(split: Split) -> list[str]:
     assert split.lengths is not None
     rows = zip(split.inputs.tolist(), split.lengths.tolist(), strict=True)
     return [" ".join(map(str, row[1 : length - 1])) for row, length in rows]
+
+
+def shows_pooled(network: nn.Module, dataset: Dataset) -> bool:
+    """Whether it has a vector of each text. Networks with a decoder, and several as one, have none."""
+    try:
+        with FeatureExtractor(network, [POOLED]) as extractor, torch.inference_mode():
+            extractor(plain_view(dataset, dataset.train, torch.arange(1)).cpu())
+    except UnknownNameError:
+        return False
+    return True
 
 
 def pooled_features(network: nn.Module, dataset: Dataset, split: Split) -> np.ndarray[Any, Any]:

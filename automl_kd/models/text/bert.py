@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from automl_kd.models.features import FeatureLayer
 from automl_kd.models.text.pooling import mean_of_tokens
+from automl_kd.models.text.segments import second_text
 from automl_kd.space import TextShape
 
 SEGMENTS = 2
@@ -141,7 +142,7 @@ class Bert(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         there = tokens != self.padding
         x = self.expand(self.words(tokens)) + self.positions.weight[: tokens.shape[1]]
-        x = self.dropout(self.norm(x + self.segments(self.second_text(tokens))))
+        x = self.dropout(self.norm(x + self.segments(second_text(tokens, self.separator, self.padding))))
         self.maps[0](x, there)  # for whoever listens, as below
         seen = there[:, None, None, :]
         for layer, as_map in zip(self.layers, self.maps[1:], strict=True):
@@ -150,11 +151,6 @@ class Bert(nn.Module):
         pooled = mean_of_tokens(x, there) if self.pooler is None else self.pooler(x[:, 0]).tanh()
         logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
-
-    def second_text(self, tokens: Tensor) -> Tensor:
-        """1 for the tokens after the first separator, up to and with the second one, else 0."""
-        separators = (tokens == self.separator).long()
-        return ((separators.cumsum(dim=1) - separators) == 1).long() * (tokens != self.padding)
 
 
 def bert_cost(shape: TextShape, plan: BertPlan) -> tuple[int, int]:

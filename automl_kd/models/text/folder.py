@@ -1,7 +1,7 @@
 """Encoders of texts in folders of Hugging Face: config.json, weights and tokenizer.json.
 
 The family of BERT (MiniLM, E5, BGE and others of `model_type` "bert") becomes a `Bert` of ours, whose layers losses and
-warm starts know; any other is a network of the transformers package.
+warm starts know; any other, and a BERT that departs from the published one, is a network of the transformers package.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from automl_kd import files
 from automl_kd.errors import ConfigError, FileError
-from automl_kd.models.foreign.packages import library
 from automl_kd.models.text.bert import SEGMENTS, Bert, BertPlan
+from automl_kd.models.text.other_encoder import EARLIER, other_encoder
 from automl_kd.space import TextShape
 from automl_kd.spec import HUGGING_FACE
 from automl_kd.storage.content_hash import PIN, located_path, pin
@@ -41,9 +41,6 @@ LAYER_NAMES = (
 
 STACKED = re.compile(r"(?:bert\.)?encoder\.layer\.(\d+)\.attention\.self\.(query|key|value)\.(weight|bias)")
 """Three layers that are one of `Bert`."""
-
-EARLIER = {"gamma": "weight", "beta": "bias"}
-"""Names of parameters in files of 2018."""
 
 
 def read_text_config(folder: Path) -> dict[str, Any] | None:
@@ -104,7 +101,7 @@ def build_encoder(folder: Path, shape: TextShape) -> nn.Module:
             f"data.tokenizer has {shape.vocabulary:,} tokens, and {folder} knows {config['vocab_size']:,}; name the "
             "tokenizer.json of that folder"
         )
-    if config.get("model_type") != "bert":
+    if not as_published(config):
         return other_encoder(folder, shape)
     network = bert_of(folder, config, shape)
     state = with_our_names(read_state(folder))
@@ -116,10 +113,14 @@ def build_encoder(folder: Path, shape: TextShape) -> nn.Module:
     return network
 
 
+def as_published(config: Mapping[str, Any]) -> bool:
+    """Whether `Bert` computes what the folder's network does."""
+    published = {"hidden_act": "gelu", "type_vocab_size": SEGMENTS, "position_embedding_type": "absolute"}
+    return config.get("model_type") == "bert" and all(config.get(name, one) == one for name, one in published.items())
+
+
 def bert_of(folder: Path, config: Mapping[str, Any], shape: TextShape) -> Bert:
     """With drawn weights. Its state may be loaded under transformers' names, too."""
-    if config.get("hidden_act", "gelu") != "gelu" or config.get("type_vocab_size", SEGMENTS) != SEGMENTS:
-        raise ConfigError(f"{folder / 'config.json'} describes no BERT as published (hidden_act, type_vocab_size)")
     plan = BertPlan(
         layers=config["num_hidden_layers"],
         width=config["hidden_size"],
@@ -189,22 +190,3 @@ def read_state(folder: Path) -> dict[str, Tensor]:
         return load_file(file)
     found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return found
-
-
-class OtherEncoder(nn.Module):
-    """A network of the transformers package that takes tokens alone."""
-
-    def __init__(self, network: nn.Module, padding: int) -> None:
-        super().__init__()
-        self.network, self.padding = network, padding
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        logits: Tensor = self.network(input_ids=tokens, attention_mask=(tokens != self.padding).long()).logits
-        return logits
-
-
-def other_encoder(folder: Path, shape: TextShape) -> nn.Module:
-    transformers = library("transformers", "transformers")
-    options = {"num_labels": shape.classes, "local_files_only": True, "ignore_mismatched_sizes": True}
-    made = transformers.AutoModelForSequenceClassification.from_pretrained(folder, **options).float()
-    return OtherEncoder(made, shape.padding)

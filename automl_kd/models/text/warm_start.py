@@ -95,17 +95,17 @@ def pair_layers(layers: int, of: int, start: str) -> dict[int, int]:
 
 
 def take_layer(own: EncoderLayer, theirs: EncoderLayer, channels: Tensor) -> list[int]:
-    heads = rows_of_heads(own, theirs)
+    rows, heads = rows_of_heads(own, theirs)
     inner = (theirs.widen.weight.norm(dim=1) * theirs.narrow.weight.norm(dim=0)).argsort(descending=True, stable=True)
     inner = inner[: own.widen.out_features].sort().values
     taken = []
     for part, whole in zip(own.attention.qkv.weight.chunk(3), theirs.attention.qkv.weight.chunk(3), strict=True):
-        taken.append(put(part, whole[heads][:, channels]))
+        taken.append(put_at(rows, part, whole[heads][:, channels]))
     for part, whole in zip(own.attention.qkv.bias.chunk(3), theirs.attention.qkv.bias.chunk(3), strict=True):
-        taken.append(put(part, whole[heads]))
+        taken.append(put_at(rows, part[:, None], whole[heads][:, None]))
     return [
         *taken,
-        put(own.attention.projection.weight, theirs.attention.projection.weight[channels][:, heads]),
+        put_at(rows, own.attention.projection.weight.T, theirs.attention.projection.weight[channels][:, heads].T),
         put(own.attention.projection.bias, theirs.attention.projection.bias[channels]),
         put(own.attention_norm.weight, theirs.attention_norm.weight[channels]),
         put(own.attention_norm.bias, theirs.attention_norm.bias[channels]),
@@ -118,13 +118,21 @@ def take_layer(own: EncoderLayer, theirs: EncoderLayer, channels: Tensor) -> lis
     ]
 
 
-def rows_of_heads(own: EncoderLayer, theirs: EncoderLayer) -> Tensor:
-    """Which of the teacher's rows of queries, keys and values the student's are: whole heads, the largest first, as far
-    as both have channels in them.
+def put_at(rows: Tensor, own: Tensor, theirs: Tensor) -> int:
+    """Write `theirs` (rows, columns) into these rows of `own`, in its first columns."""
+    own[rows, : theirs.shape[1]] = theirs
+    return theirs.numel()
+
+
+def rows_of_heads(own: EncoderLayer, theirs: EncoderLayer) -> tuple[Tensor, Tensor]:
+    """The student's rows of queries, keys and values that are taken over, and which of the teacher's they are: whole
+    heads, the largest first, each into one of the student's, as far as both have channels in them.
     """
     width, size = theirs.attention.projection.in_features, own.attention.projection.in_features
     each, own_each = width // theirs.attention.heads, size // own.attention.heads
     norms = theirs.attention.projection.weight.norm(dim=0).view(theirs.attention.heads, each).norm(dim=1)
     chosen = norms.argsort(descending=True, stable=True)[: own.attention.heads].sort().values
-    rows: Tensor = (chosen[:, None] * each + torch.arange(min(each, own_each))).flatten()
-    return rows
+    within = torch.arange(min(each, own_each))
+    rows: Tensor = (torch.arange(len(chosen))[:, None] * own_each + within).flatten()
+    heads: Tensor = (chosen[:, None] * each + within).flatten()
+    return rows, heads

@@ -136,6 +136,23 @@ def test_a_narrower_student_takes_whole_heads_and_the_same_channels_everywhere(w
     assert student.get_parameter("layers.1.norm.bias").equal(theirs[channels])
 
 
+def test_each_head_is_taken_into_one_of_the_students_where_those_are_larger() -> None:
+    teacher, plan = made(seed=3), BertPlan(layers=1, width=24, heads=2, inner=48, positions=32)
+    student, before = made(plan, seed=4), made(plan, seed=4)
+    take_text_weights(student, teacher)
+    norms = teacher.get_parameter("layers.0.attention.projection.weight").norm(dim=0).view(4, 6).norm(dim=1)
+    one, two = (6 * head for head in norms.argsort(descending=True)[:2].sort().values.tolist())  # of 6 channels each
+    for own, theirs in ((0, one), (12, two)):  # of 12 channels each
+        for part in (0, 24, 48):  # queries, keys, values
+            for name in ("qkv.weight", "qkv.bias"):
+                found, taken = (net.get_parameter(f"layers.0.attention.{name}") for net in (student, teacher))
+                assert torch.equal(found[part + own :][:6], taken[part + theirs :][:6])
+                fresh = before.get_parameter(f"layers.0.attention.{name}")
+                assert torch.equal(found[part + own + 6 :][:6], fresh[part + own + 6 :][:6])
+        found, taken = (net.get_parameter("layers.0.attention.projection.weight") for net in (student, teacher))
+        assert torch.equal(found[:, own : own + 6], taken[:, theirs : theirs + 6])
+
+
 def test_factorised_words_are_the_nearest_of_their_rank() -> None:
     table = torch.randn(50, 4) @ torch.randn(4, 16)
     words, expand = narrowed_words(table, 4)

@@ -1,0 +1,16 @@
+"""Which text of a pair a token is of, as the tokenizers of BERT's family number them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def second_text(tokens: Tensor, separator: int, padding: int) -> Tensor:
+    """1 for the tokens after the first separator, up to and with the second one, else 0.
+
+    All 0 where those two touch and a third follows: so RoBERTa's tokenizers write pairs, whose texts have no numbers.
+    """
+    separators = (tokens == separator).long()
+    second = ((separators.cumsum(dim=1) - separators) == 1).long() * (tokens != padding)
+    touching = (second.sum(dim=1, keepdim=True) == 1) & (separators.sum(dim=1, keepdim=True) > 2)
+    return second * ~touching
