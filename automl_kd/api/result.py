@@ -20,6 +20,7 @@ from automl_kd.errors import ResultError
 from automl_kd.experiment.report_files import write_reports
 from automl_kd.export import ExportOptions, Subject, export_student, student_input_of
 from automl_kd.export.folder import check_packages, check_place
+from automl_kd.export.subject import locate_data
 from automl_kd.methods.model_card import CARD, load_trained_student
 from automl_kd.results.archive.archive import read_student_archive
 from automl_kd.results.archive.choice import StudentChoice, choose_student
@@ -85,7 +86,7 @@ class BestStudent:
     @cached_property
     def preprocess(self) -> Callable[[Any], Tensor]:
         """Turns a PIL image, a batch of uint8 or texts into what the student takes. Reads the data set once."""
-        spec = TrialSpec.from_json(self.row["spec_json"]).data
+        spec = locate_data(TrialSpec.from_json(self.row["spec_json"]).data, self.folder)
         return student_input_of(spec, load_data(spec, self.data_root), self.student)
 
     def export(
@@ -110,14 +111,18 @@ class BestStudent:
         options = ExportOptions(onnx=onnx, pt2=pt2, int8=int8, preprocessing=preprocessing, max_int8_loss=max_int8_loss)
         return self.export_as(out, options, say, trusted=True)
 
-    def export_as(self, out: Path | str, options: ExportOptions, say: NoteSentence, *, trusted: bool) -> Path:
-        """As `export`. `trusted`: as of `load_student`."""
+    def export_as(
+        self, out: Path | str, options: ExportOptions, say: NoteSentence, *, trusted: bool, data: str = ""
+    ) -> Path:
+        """As `export`. `trusted`: as of `load_student`. `data`: where the data lie now, if not where they were read."""
         place = Path(out).absolute()
         check_place(place)
         check_packages(options)
         say("reading student and images")
         standing = standing_of(Result(self.folder.parent.parent, self.data_root))
-        subject = Subject.load(self.folder, self.data_root, row=self.row, standing=standing, trusted=trusted)
+        subject = Subject.load(
+            self.folder, self.data_root, row=self.row, standing=standing, trusted=trusted, place=data
+        )
         return export_student(subject, place, options, say)
 
 

@@ -11,6 +11,7 @@ from automl_kd import config
 from automl_kd.config import Experiment
 from automl_kd.console.options import DataRoot, Overrides, roots
 from automl_kd.console.screen import ProgressMode, ProgressOption, output, watching
+from automl_kd.registry import search_beside
 
 
 def check_teacher(
@@ -26,6 +27,7 @@ def check_teacher(
     [bold]automl-kd check-teacher mine.toml[/bold]
     [bold]automl-kd check-teacher mine.toml --set teacher.preprocessing.channels=bgr[/bold]
     """
+    search_beside(experiment.parent, Path())
     described = config.load_experiment(experiment, overrides)
     assert isinstance(described, Experiment)  # other kinds have sections that are unknown here
     with watching(progress) as watcher:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,10 @@ from automl_kd import storage
 from automl_kd.console.options import DataRoot
 from automl_kd.console.screen import ProgressMode, ProgressOption, watching
 from automl_kd.errors import ConfigError, ExportError
+from automl_kd.registry import search_beside
+
+if TYPE_CHECKING:
+    from automl_kd.export import ExportOptions
 
 
 @contextmanager
@@ -28,6 +33,15 @@ def leaving_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def export_options(**given: Any) -> ExportOptions:
+    from automl_kd.export import ExportOptions  # noqa: PLC0415 - torch is slow to import
+
+    try:
+        return ExportOptions(**given)
+    except ValueError as error:
+        raise ConfigError(f"{error}") from error
 
 
 def export(
@@ -53,6 +67,9 @@ def export(
     trusted: Annotated[
         bool, typer.Option("--trusted", help="Also a student that a Python program gave as an object: runs its code.")
     ] = False,
+    data: Annotated[
+        str, typer.Option(metavar="PLACE", help="Where the data of the training lie now, as folder:PATH, if moved.")
+    ] = "",
     data_root: DataRoot = "data",
     progress: ProgressOption = ProgressMode.AUTO,
 ) -> None:
@@ -66,17 +83,14 @@ def export(
     """
     if "://" in out:
         raise ExportError(f"{out} is no folder of this machine, where an export is made; give one, and copy it after")
+    search_beside(Path())
     with watching(progress) as watcher:
         from automl_kd.api.result import find_trained_student  # noqa: PLC0415 - torch is slow to import
-        from automl_kd.export import ExportOptions  # noqa: PLC0415 - likewise
 
-        try:
-            options = ExportOptions(
-                onnx=onnx, pt2=pt2, int8=int8, preprocessing=preprocessing, max_int8_loss=max_int8_loss
-            )
-        except ValueError as error:
-            raise ConfigError(f"{error}") from error
+        options = export_options(
+            onnx=onnx, pt2=pt2, int8=int8, preprocessing=preprocessing, max_int8_loss=max_int8_loss
+        )
         found = find_trained_student(storage.local_path(trial).absolute(), storage.local_path(data_root).absolute())
         with leaving_on_sigterm():
-            place = found.export_as(out, options, lambda what: watcher.stage(what, 1), trusted=trusted)
+            place = found.export_as(out, options, lambda what: watcher.stage(what, 1), trusted=trusted, data=data)
     typer.echo(f"{out} holds {', '.join(sorted(path.name for path in place.iterdir()))}; read {out}/README.md")

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from automl_kd import files
-from automl_kd.config import write_commented
+from automl_kd.config import Experiment, write_commented
 from automl_kd.errors import ConfigError
 from automl_kd.registry import search_beside
-from automl_kd.spec import Recipe
+from automl_kd.spec import FRESH, Recipe
 
 DEFAULT_SPACE = "search_spaces.resnet:SPACE"
 DEFAULT_PARAMS = 300_000
@@ -29,7 +29,7 @@ WRITTEN_FIELDS = (
 """What people change first; the others have their defaults."""
 
 QUESTIONS: dict[str, tuple[str, Any]] = {
-    "data": ("Images: digits, cifar10, folder:PATH or another form of 'automl-kd show datasets'", "digits"),
+    "data": ("Data: digits, cifar10, folder:PATH, text:FILE or another form of 'automl-kd show datasets'", "digits"),
     "teacher": ("Teacher: resnet56, torchvision:resnet50, your_module:function, ...", "resnet56"),
     "checkpoint": ("File with the teacher's weights; empty to train the teacher", ""),
     "space": ("Space of students, or model:NAME for one student", DEFAULT_SPACE),
@@ -49,6 +49,10 @@ def init(
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="A model of the zoo, torchvision:NAME, subgraph:FILE or module:function.")
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=0, max=4096, help="Height and width of images; 0 as files have them, which must be one size."),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="File with the teacher's weights.")] = None,
     method: Annotated[str, typer.Option(help="The distillation method; 'automl-kd show methods' lists them.")] = "kd",
@@ -72,8 +76,16 @@ def init(
     from automl_kd.cli.starting import starting_experiment  # noqa: PLC0415 - torch is slow to import
 
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "experiment"
-    experiment = starting_experiment(name=name, method=method, macs=macs, epochs=epochs, folder=file.parent, **answers)
+    named: dict[str, Any] = {"name": name, "folder": file.parent}
+    options: dict[str, Any] = {"method": method, "macs": macs, "epochs": epochs, "resolution": resolution}
+    write_start(file, starting_experiment(**named, **options, **answers))
+
+
+def write_start(file: Path, experiment: Experiment) -> None:
+    """Write what people change first, and what has not its default."""
     fields = {*WRITTEN_FIELDS, *(["finalists.baseline"] if experiment.finalists.baseline else [])}
+    fields |= {"data.resolution"} if experiment.data.resolution else set()
+    fields |= {"student.init"} if experiment.student.init != FRESH else set()
     sections = ["recipe"] if experiment.teacher.checkpoint else ["recipe", "teacher.recipe"]
     fields |= {f"{section}.{one}" for section in sections for one in ("epochs", *chosen_of(experiment.recipe))}
     command = shlex.quote(str(file))
@@ -101,11 +113,21 @@ def answer_questions(given: dict[str, Any]) -> dict[str, Any]:
     """What was given, the answers to questions about the rest, or without a terminal their defaults."""
     answers = dict(given)
     for name, (question, usual) in QUESTIONS.items():
-        # What students of another space have is not known.
-        default = 0 if name == "params" and answers["space"] != DEFAULT_SPACE else usual
         if answers[name] is None:
+            default = usual_answer(name, usual, answers)
             answers[name] = ask_user(question, default) if on_terminal() else default
     return answers
+
+
+def usual_answer(name: str, usual: Any, answers: dict[str, Any]) -> Any:
+    """The answer to one question where none is given, after those to the questions before it."""
+    if name == "params" and answers["space"] != DEFAULT_SPACE:  # what students of another space have is not known
+        return 0
+    if name == "space" and answers["data"].startswith("text:"):
+        from automl_kd.compression.request import TEXT_SPACE  # noqa: PLC0415 - torch is slow to import
+
+        return TEXT_SPACE
+    return usual
 
 
 def ask_user(question: str, usual: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 from automl_kd import config, storage
 from automl_kd.cli.catalogue import require_space
+from automl_kd.compression.choices import OF_ONE_SIZE
+from automl_kd.compression.request import TEXT_SPACE
 from automl_kd.config import Budget, Experiment
 from automl_kd.config.beside import locate
 from automl_kd.data import DATASETS, FORMATS, TEXTS
@@ -22,6 +24,7 @@ from automl_kd.models.costs.cost import cost_of
 from automl_kd.models.foreign.external import torchvision_names
 from automl_kd.models.foreign.pretrained import TIMM, read_config, require_timm_model
 from automl_kd.models.pruning.description import read_description
+from automl_kd.models.text.folder import read_text_config
 from automl_kd.registry import load_reference, lookup, suggestion
 from automl_kd.results import units
 from automl_kd.space import (
@@ -31,14 +34,18 @@ from automl_kd.space import (
     SearchSpace,
     TextShape,
 )
-from automl_kd.spec import FOLDERS
+from automl_kd.spec import FOLDERS, FRESH, FROM_TEACHER, HUGGING_FACE
 from automl_kd.spec.named_recipes import NAMED_RECIPES
+from automl_kd.spec.teacher import PUBLISHERS
 
 SHAPES = {
     "digits": InputShape(channels=1, height=8, width=8, classes=10),
     "cifar10": InputShape(channels=3, height=32, width=32, classes=10),
     "cifar100": InputShape(channels=3, height=32, width=32, classes=100),
 }
+
+FILE_RESOLUTION = 64
+"""Of images from files where none is asked for."""
 
 TEXT_RATE = 1e-4
 """At which an encoder of some million parameters is fine-tuned."""
@@ -57,21 +64,27 @@ def starting_experiment(
     macs: int,
     trials: int,
     epochs: int,
+    resolution: int | None = None,
 ) -> Experiment:
-    """The experiment, to be written into `folder`; an error for a name that is none, or a budget that nobody meets."""
+    """The experiment, to be written into `folder`; an error for a name that is none, or a budget that nobody meets.
+
+    `resolution`: of images; None for `FILE_RESOLUTION` where they are files of any size, else that of the set.
+    """
     require_space(space)
     if space.startswith("model:"):
         require_model(space.removeprefix("model:"))
     require_model(teacher)
     require_images(data)
-    method_type(method)
+    require_reader(teacher, data, resolution)
+    from_teacher = method_type(method).needs_teacher and begins_with_teacher(space, teacher, data)
     recipe = training(data, epochs)
     weights_or_recipe = {"checkpoint": beside(checkpoint, folder)} if checkpoint else {"recipe": recipe}
     record = {
         "name": name,
         "space": space,
         "method": method,
-        "data": {"name": data},
+        "data": {"name": data, "resolution": usual_resolution(data) if resolution is None else resolution},
+        "student": {"init": FROM_TEACHER if from_teacher else FRESH},
         "teacher": {"model": teacher, **weights_or_recipe},
         "recipe": recipe,
         "budget": {"params": params, "macs": macs},
@@ -113,6 +126,38 @@ def require_model(name: str) -> None:
         load_reference(name)
     elif name not in MODELS:
         raise UnknownNameError(f"no model is called {name!r}; {nearest(name)}")
+
+
+def usual_resolution(data: str) -> int:
+    """Of files, which may have several sizes; 0 for a set that has one."""
+    form = data.partition(":")[0]
+    return FILE_RESOLUTION if form in FORMATS and form not in OF_ONE_SIZE else 0
+
+
+def require_reader(teacher: str, data: str, resolution: int | None) -> None:
+    """`ConfigError` for a teacher of images, or a size of them, where the data are texts."""
+    if not data.startswith(TEXTS):
+        return
+    if resolution:
+        raise ConfigError(f"--resolution is for images, and --data {data!r} names texts; leave it out")
+    of_images = teacher in MODELS or teacher.startswith((*PUBLISHERS, SUBGRAPH))
+    if of_images or (teacher.startswith(HUGGING_FACE) and text_config(teacher) is None):
+        raise ConfigError(
+            f"--teacher {teacher!r} takes images, and --data {data!r} names texts; give a teacher of texts, as "
+            "--teacher hf:FOLDER"
+        )
+
+
+def text_config(teacher: str) -> Mapping[str, Any] | None:
+    """What the folder of a teacher hf:FOLDER says of a network that takes tokens; None of another."""
+    return read_text_config(expand(teacher.removeprefix(HUGGING_FACE)))
+
+
+def begins_with_teacher(space: str, teacher: str, data: str) -> bool:
+    """Whether students of texts can take layers of the teacher: both are BERTs."""
+    if not data.startswith(TEXTS) or not teacher.startswith(HUGGING_FACE) or space != TEXT_SPACE:
+        return False
+    return (text_config(teacher) or {}).get("model_type") == "bert"
 
 
 def require_images(name: str) -> None:

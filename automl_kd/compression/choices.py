@@ -110,7 +110,7 @@ def choose_start(share: float) -> dict[str, Any]:
 
 def choose_search(space: str) -> Mapping[str, Any]:
     filtered = CONVOLUTIONAL_FILTER if space in {SMALL_IMAGE_SPACE, LARGE_IMAGE_SPACE} else ()
-    return {"sampler": "evolution", "proxy_filter": list(filtered), "pool": 20, "scheduler": "asha"}
+    return {"proxy_filter": list(filtered), "pool": 20, "scheduler": "asha"}
 
 
 COMPARED = ("default-kd", "found-scratch")

@@ -33,7 +33,7 @@ from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.networks import share_from_teacher
-from automl_kd.experiment.preflight.memory import training_memory
+from automl_kd.experiment.preflight.memory import trainings_in_memory
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.device_profile import profile_this_machine
@@ -41,7 +41,6 @@ from automl_kd.experiment.student_budget import check_baseline, find_default, re
 from automl_kd.experiment.teacher_settings import settle_teacher
 from automl_kd.export import ExportOptions, graphs
 from automl_kd.export.subject import student_input_of
-from automl_kd.memory import machine_bytes
 from automl_kd.profiling import DeviceProfile, ProfilePlan
 from automl_kd.space import sample_architecture
 from automl_kd.spec import FRESH, FROM_TEACHER
@@ -59,9 +58,6 @@ ROOM, ROOM_DRAWS = 0.02, 200
 """Of so many random students the share that must keep the limits at a larger size of images than the first: a search
 makes some hundred attempts for each proposal.
 """
-
-PROCESS_BYTES, FREE_MEMORY = 0.7e9, 0.8
-"""Of a worker beside its training, and the share of the machine's memory that trainings may fill."""
 
 
 def open_choices(
@@ -160,10 +156,10 @@ def keep_to_memory(
     trial = context.experiment.trial
     if request.sets("trial.max_concurrent") or trial.device == "cuda" or torch.cuda.is_available():
         return context, sections
-    fitting = int(FREE_MEMORY * machine_bytes() // (training_memory(context).total + PROCESS_BYTES))
+    fitting = trainings_in_memory(context)
     if fitting >= (os.cpu_count() or 1):
         return context, sections
-    trial = dataclasses.replace(trial, max_concurrent=max(1, fitting))
+    trial = dataclasses.replace(trial, max_concurrent=fitting)
     context = dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, trial=trial))
     return context, {**sections, "trial": {"max_concurrent": trial.max_concurrent}}
 

@@ -227,6 +227,7 @@ def parse_record(kind: type[T], record: Mapping[str, Any], where: str) -> T:
     """`record` as the dataclass `kind`: unknown keys, wrong types and values out of range are a `ConfigError`."""
     refuse_strange(record, where)
     refuse_unknown(kind, record, where, "")
+    record = with_sampler(record) if kind is Experiment else record
     reader: pydantic.TypeAdapter[T] = validator(cast("Hashable", kind))
     try:
         return reader.validate_json(json.dumps(record, default=str), strict=True)
@@ -236,6 +237,17 @@ def parse_record(kind: type[T], record: Mapping[str, Any], where: str) -> T:
         location = (str(part) for part in first["loc"])
         key = ".".join(part for part in location if part not in {"bool", "int", "float", "str"} and "[" not in part)
         raise ConfigError(f"{where}: {explain_error(key, first)}") from error
+
+
+def with_sampler(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An experiment's record in which several objectives have a sampler that follows them, where none is named."""
+    search = record.get("search")
+    if not isinstance(search, Mapping) or "sampler" in search or record.get("comparison"):  # which has no search
+        return record
+    objectives = search.get("objectives")
+    if not isinstance(objectives, list | tuple) or len(objectives) < 2:
+        return record
+    return {**record, "search": {**search, "sampler": "nsga2"}}
 
 
 @cache

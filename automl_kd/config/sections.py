@@ -70,7 +70,8 @@ class StudentSection:
 class SearchSection:
     """How architectures are proposed and which trials may go on.
 
-    `sampler`: what proposes trials; 'automl-kd show samplers' lists them. `options`: options of the sampler, by name.
+    `sampler`: what proposes trials; 'automl-kd show samplers' lists them; unset it is nsga2 where there are several
+    objectives. `options`: options of the sampler, by name.
     `trials` (1 or more): trainings of the search, or members of a population. `objectives`: what samplers compare; the
     first one also rules the scheduler and the choice of finalists and is measured on validation. A leading minus
     minimises: `["val_accuracy", "-params"]`. `proxy_filter`: proxies whose rank sum picks the best of `pool` candidates

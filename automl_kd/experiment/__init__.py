@@ -9,10 +9,11 @@ from typing import Literal
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.interrupts import remembering
-from automl_kd.cluster.sessions.session import session
+from automl_kd.cluster.sessions.session import session, trains_here
 from automl_kd.cluster.sessions.sharing import require_shared
 from automl_kd.config import Experiment, add_new_fields, to_record
 from automl_kd.experiment.context import ExperimentContext, Roots
+from automl_kd.experiment.preflight.memory import keep_trials_to_memory
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.steering import Steering, Unsteered
@@ -58,6 +59,8 @@ def run_stages(
     require_trials(context)
     watcher.note(context.account["line"])
     preflight = check_teacher_input(context, accept=accept_teacher)
+    if trains_here(context.experiment.trial, address):
+        context = keep_trials_to_memory(context)
     with remembering(), session(address, context.experiment.trial), worker_pool() as workers:
         with wait_for_resources(context.experiment.trial, 1, watcher.note) as found:
             context = dataclasses.replace(choose_device(context, found.device), workers=workers)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_kd import storage
-from automl_kd.data import Dataset, LoadProgress, Split, digest_dataset, load_data, plain_view
+from automl_kd.data import Dataset, LoadProgress, Split, digest_dataset, load_data, plain_view, resolve_path
 from automl_kd.data.load_progress import ignore_progress
 from automl_kd.errors import DataError
 from automl_kd.export.student_input import StudentInput
@@ -19,10 +19,11 @@ from automl_kd.export.text_input import TextInput
 from automl_kd.methods.model_card import load_trained_student, read_card, student_label
 from automl_kd.models.input_adapter import resize_batch
 from automl_kd.models.text.positions import position_limit
+from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.results.units import missing
 from automl_kd.space import TextShape
 from automl_kd.spec import DataSpec, TrialSpec
-from automl_kd.storage.content_hash import located_path
+from automl_kd.storage.content_hash import by_content, located_path
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,24 @@ def student_input_of(spec: DataSpec, dataset: Dataset, student: nn.Module) -> St
         return StudentInput.of(spec, dataset)
     longest = min(spec.max_length, position_limit(student) or spec.max_length)
     return TextInput(replace(shape, longest=longest), located_path(spec.tokenizer), longest)
+
+
+def locate_data(spec: DataSpec, trial: Path, place: str = "") -> DataSpec:
+    """The data of the trial in the folder `trial` where they lie now: at `place`, such as "folder:PATH", or where the
+    last session of its experiment read the same; else where they lay in training.
+    """
+    experiment = trial.parent.parent
+    if spec.digest and (experiment / "experiment.json").exists():
+        known = read_experiment_record(experiment).get("data", {})
+        if known.get("digest") == spec.digest:
+            spec = replace(spec, name=known["name"], unlabelled=known.get("unlabelled", ""))
+        changes: dict[str, Any] = {
+            name: known[name]
+            for name in ("tokenizer", "transform")
+            if by_content(str(known.get(name, ""))) == by_content(getattr(spec, name)) != ""
+        }
+        spec = replace(spec, **changes)
+    return replace(spec, name=resolve_path(DataSpec(name=place)).name) if place else spec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,15 +81,19 @@ class Subject:
         standing: ComparisonText,
         trusted: bool = False,
         notify: LoadProgress = ignore_progress,
+        place: str = "",
     ) -> Subject:
         """The student of the finished trial in `folder`; `DataError` if its images are not those of its training.
 
-        `trusted`: as of `load_trained_student`. `notify`: as of `load_data`.
+        `trusted`: as of `load_trained_student`. `notify`: as of `load_data`. `place`: as of `locate_data`.
         """
         student = load_trained_student(folder, trusted=trusted)
         spec, _ = read_card(storage.local_path(folder))
+        spec = replace(spec, data=locate_data(spec.data, storage.local_path(folder), place))
         dataset = load_data(spec.data, data_root, notify=notify)
         if spec.data.digest and digest_dataset(dataset) != spec.data.digest:
+            if place:
+                raise DataError(f"{place} holds other data than {folder.name} was trained on; give the place of those")
             raise DataError(
                 f"the images of {spec.data.name} have changed since {folder.name} was trained, so nothing can be "
                 "compared on them; bring them back"

@@ -91,7 +91,7 @@ def test_questions_have_defaults_and_options_are_not_asked_for(run, answering, t
     answering("", "resnet20", "", "", "9")
     code, out, err = run("init", "mine.toml", "--params", "0")
     assert (code, err) == (0, "")
-    assert "Images: digits" in out
+    assert "Data: digits" in out
     assert "Most parameters" not in out
     assert out.endswith("written to mine.toml; run: automl-kd search mine.toml\n")
     experiment = load_experiment(tmp_path / "mine.toml")
@@ -183,16 +183,41 @@ def test_where_nothing_can_be_lowered_a_baseline_is_drawn():
         affordable_baseline(load_space("model:resnet8"), Budget(params=9), "digits")
 
 
-def test_texts_get_the_recipe_of_encoders(run, tmp_path):
+def test_images_from_files_get_a_resolution(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    asked = ("--data", "folder:photos", "--teacher", "torchvision:resnet18", "--params", "500000")
+    for number, (options, size) in enumerate([((), 64), (("--resolution", "96"), 96), (("--resolution", "0"), 0)]):
+        assert run("init", f"{number}.toml", *asked, *options).code == 0
+        assert load_experiment(tmp_path / f"{number}.toml").data.resolution == size
+    lines = (tmp_path / "0.toml").read_text().splitlines()
+    assert lines[lines.index("resolution = 64") - 1].startswith("# ")
+    assert "resolution = " not in (tmp_path / "2.toml").read_text()
+
+
+def test_texts_get_the_space_and_recipe_of_encoders(run, tmp_path):
     table = write_set(tmp_path / "texts")
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text(json.dumps({"vocab_size": 44, "model_type": "bert"}))
-    options = ("--space", "search_spaces.bert:SPACE", "--teacher", f"hf:{tmp_path / 'encoder'}")
+    options = ("--teacher", f"hf:{tmp_path / 'encoder'}")
     code, _, err = run("init", "words.toml", "--data", f"text:{table}", *options)
     assert (code, err) == (0, "")
     written = load_experiment(tmp_path / "words.toml")
     assert (written.recipe.optimizer, written.recipe.warmup, written.recipe.lr) == ("adamw", 0.1, 1e-4)
     assert written.teacher.model == f"hf:{tmp_path / 'encoder'}"
+    assert (written.space, written.student.init) == ("search_spaces.bert:SPACE", "teacher")
+    assert (written.data.resolution, written.budget) == (0, Budget())
+    assert run("init", "alone.toml", "--data", f"text:{table}", *options, "--method", "scratch").code == 0
+    assert load_experiment(tmp_path / "alone.toml").student.init == "fresh"
+
+
+def test_what_is_for_images_is_refused_for_texts(refused, tmp_path):
+    (tmp_path / "t.csv").touch()
+    (tmp_path / "vit").mkdir()
+    (tmp_path / "vit" / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    said = "takes images, and --data 'text:t.csv' names texts; give a teacher of texts, as --teacher hf:FOLDER"
+    for teacher in ((), ("--teacher", "torchvision:resnet18"), ("--teacher", "hf:vit")):
+        assert said in refused("init", "mine.toml", "--data", "text:t.csv", *teacher)
+    assert "--resolution is for images" in refused("init", "mine.toml", "--data", "text:t.csv", "--resolution", "64")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import automl_kd
+from automl_kd.methods import run_trial
+from automl_kd.space import Architecture
+from tests import tiny
 
 SPACE = """
 from my_blocks_beside import WIDTHS
@@ -40,6 +43,23 @@ def test_a_module_beside_the_experiment_is_found(refused, beside):
     assert "no dataset is called 'digit'" in refused("search", "project/mine.toml")
     assert sys.path[-1] == str(beside.resolve()), "last, so that nothing is put in its place"
     assert sys.path.count(str(beside.resolve())) == 1
+
+
+def test_the_check_of_a_teacher_finds_it(refused, beside):
+    assert "no dataset is called 'digit'" in refused("check-teacher", "project/mine.toml", "--progress", "none")
+
+
+def test_an_export_finds_the_module_of_the_current_folder(run, beside, tmp_path, monkeypatch):
+    spec = tiny.spec(method="scratch", space="my_spaces_beside:SPACE", architecture=Architecture.of({"width": 4}))
+    with monkeypatch.context() as during:
+        during.syspath_prepend(beside)
+        run_trial(spec, tiny.Recorder(), tiny.place(tmp_path / "results" / "mine", spec))
+    for name in ("my_spaces_beside", "my_blocks_beside"):
+        del sys.modules[name]
+    monkeypatch.chdir(beside)
+    trial, forms = f"{tmp_path}/results/mine/trials/{spec.key}", ("--no-onnx", "--no-pt2", "--progress", "none")
+    code, _, said = run("export", trial, "student", *forms)
+    assert code == 0, said
 
 
 def test_a_module_in_the_current_folder_is_found(refused, beside, monkeypatch):

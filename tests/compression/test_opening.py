@@ -18,6 +18,7 @@ from automl_kd.compression.request import CompressRequest
 from automl_kd.config import Budget
 from automl_kd.errors import ConfigError, ExportError
 from automl_kd.experiment import Roots, networks
+from automl_kd.experiment.preflight import memory
 from automl_kd.export import ExportOptions
 from automl_kd.models import build_model
 from automl_kd.space import InputShape, Values
@@ -123,9 +124,9 @@ def test_a_network_that_no_slices_can_be_taken_of_is_a_teacher_all_the_same(tmp_
 def test_as_many_trainings_run_at_once_as_fit_into_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
     assert plan(tmp_path, request_of())[0].trial.max_concurrent == 0
-    monkeypatch.setattr(opening, "machine_bytes", lambda: 4 * 10**9)
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 4 * 10**9)
     assert plan(tmp_path / "less", request_of())[0].trial.max_concurrent == 4
-    monkeypatch.setattr(opening, "machine_bytes", lambda: 10**8)
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 10**8)
     assert plan(tmp_path / "least", request_of())[0].trial.max_concurrent == 1
     told = request_of(overrides=("trial.max_concurrent=3",))
     assert plan(tmp_path / "told", told)[0].trial.max_concurrent == 3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from automl_kd.config import Experiment, load_experiment, loads, to_record
+from automl_kd.config import Experiment, load_experiment, loads, parse_record, to_record
 from automl_kd.errors import ConfigError
 
 MINIMAL = 'name = "x"\nspace = "search_spaces.resnet:SPACE"\n'
@@ -26,6 +28,16 @@ def test_sections_and_overrides_reach_nested_fields():
     assert experiment.options == {"temperature": 2.5}
     assert experiment.data.name == "cifar10"
     assert experiment.finalists.seeds == (4, 5)
+
+
+def test_several_objectives_have_a_sampler_that_follows_them():
+    both = 'search.objectives=["val_accuracy", "-params"]'
+    assert loads(MINIMAL, [both]).search.sampler == "nsga2"
+    assert loads(MINIMAL, [both, "search.sampler=evolution"]).search.sampler == "evolution"
+    assert loads(MINIMAL, ['search.objectives=["val_accuracy"]']).search.sampler == "evolution"
+    named = replace(loads(MINIMAL).search, objectives=("val_accuracy", "-params"))
+    record = to_record(replace(loads(MINIMAL), search=named))
+    assert parse_record(Experiment, record, "here").search.sampler == "evolution", "what is on record stays"
 
 
 def test_a_record_reads_back_as_the_same_experiment():

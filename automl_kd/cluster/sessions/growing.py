@@ -22,7 +22,7 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
 from automl_kd.cluster.sessions.machines import amounts, no_room
-from automl_kd.cluster.sessions.session import count_trial_slots, device_of, each_worker, machines
+from automl_kd.cluster.sessions.session import count_trial_slots, device_of, each_worker, has_unusable_cards, machines
 from automl_kd.config import Resources
 from automl_kd.errors import ConfigError
 
@@ -50,7 +50,9 @@ def wait_for_resources(resources: Resources, trials: int, say: Say) -> Iterator[
     """
     if not grows():
         found = decided(resources)
-        if resources.device == "auto" and found.device == "cpu" and (maker := other_gpu()):
+        if resources.device == "auto" and has_unusable_cards():
+            say("trials run on CPUs: torch cannot use the GPU of this machine; install a build of torch for it")
+        elif resources.device == "auto" and found.device == "cpu" and (maker := other_gpu()):
             say(f"trials run on CPUs: the {maker} GPU of this machine is not used, only those of NVIDIA and AMD are")
         yield found
         return

@@ -14,7 +14,7 @@ import torch
 
 from automl_kd.cluster.sessions.joining import join_cluster
 from automl_kd.cluster.sessions.machines import Machine, fit
-from automl_kd.cluster.sessions.private import private_ray
+from automl_kd.cluster.sessions.private import is_private, private_ray
 from automl_kd.cluster.sessions.watchdog import watch_raylet
 from automl_kd.config import Resources
 from automl_kd.memory import machine_bytes
@@ -50,10 +50,20 @@ MEMORY_SHARE = 4
 def each_processor_trains(resources: Resources) -> bool:
     """Whether the trials use all processors of this machine at once, and it has memory for as many ready workers."""
     processors = os.cpu_count() or 1
-    on_cards = resources.device == "cuda" or (resources.device == "auto" and torch.cuda.is_available())
     limited = 0 < resources.max_concurrent < processors
     fits = processors * WORKER_BYTES * MEMORY_SHARE <= machine_bytes()
-    return fits and not on_cards and not limited and resources.cpus == 1 and resources.workers == 1
+    return fits and not on_cards(resources) and not limited and resources.cpus == 1 and resources.workers == 1
+
+
+def on_cards(resources: Resources) -> bool:
+    """Whether trials in a private Ray of this machine run on GPUs."""
+    return resources.device == "cuda" or (resources.device == "auto" and torch.cuda.is_available())
+
+
+def trains_here(resources: Resources, address: str) -> bool:
+    """Whether trials will run on the processors of this machine alone, with or without a Ray as yet."""
+    joins = not is_private() and (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
+    return not joins and not on_cards(resources)
 
 
 def machines() -> list[Machine]:
@@ -65,7 +75,16 @@ def device_of(resources: Resources) -> Literal["cpu", "cuda"]:
     """Where trials run: "cuda" or "cpu"."""
     if resources.device != "auto":
         return resources.device
-    return "cuda" if any(machine.get("GPU", 0) for machine in machines()) else "cpu"
+    return "cuda" if has_cards() and not has_unusable_cards() else "cpu"
+
+
+def has_cards() -> bool:
+    return any(machine.get("GPU", 0) for machine in machines())
+
+
+def has_unusable_cards() -> bool:
+    """Whether Ray, which asks the driver, counts GPUs of this machine that its torch cannot use."""
+    return is_private() and has_cards() and not torch.cuda.is_available()
 
 
 LAUNCHER_BYTES = 2**20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from automl_kd.data import Batch, Dataset, Split, plain_view
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.losses.cross_entropy import label_loss
+from automl_kd.memory import machine_bytes
 from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.input_adapter import train_at
 from automl_kd.models.memory_layout import laid_out
@@ -22,6 +24,9 @@ TRIED = 8
 
 SINGLE = 4
 """Bytes of a number in single precision."""
+
+PROCESS_BYTES, FREE_MEMORY = 0.7e9, 0.8
+"""Of a worker beside its training, and the share of the machine's memory that trainings may fill."""
 
 STATES = {"sgd": 1, "adamw": 2, "lamb": 2}
 """Numbers that an optimizer remembers for each weight."""
@@ -72,6 +77,31 @@ def largest_rows(split: Split) -> Tensor:
     """Rows of a few inputs: of texts the longest."""
     count = min(TRIED, len(split))
     return torch.arange(count) if split.lengths is None else split.lengths.argsort(descending=True, stable=True)[:count]
+
+
+def trainings_in_memory(context: ExperimentContext) -> int:
+    """How many trainings of the baseline student this machine has memory for; at least one."""
+    return max(1, int(FREE_MEMORY * machine_bytes() // (training_memory(context).total + PROCESS_BYTES)))
+
+
+def keep_trials_to_memory(context: ExperimentContext) -> ExperimentContext:
+    """No more trials at once than this machine has memory for, where nobody has said how many; noted where it limits.
+
+    For the run alone: what is on record stays the same on every machine. HyperBand needs room for trials that wait.
+    """
+    trial = context.experiment.trial
+    at_once = (os.cpu_count() or 1) // (trial.cpus * trial.workers)
+    if trial.max_concurrent or at_once <= 1 or context.experiment.search.scheduler == "hyperband":
+        return context
+    fitting = max(1, trainings_in_memory(context) // trial.workers)
+    if fitting >= at_once:
+        return context
+    context.watcher.note(
+        f"{fitting} of {at_once} trials run at once, as this machine has memory for no more trainings; "
+        "trial.max_concurrent sets another number"
+    )
+    limited = replace(context.experiment, trial=replace(trial, max_concurrent=fitting))
+    return replace(context, experiment=limited)
 
 
 def kept_for_backward(student: nn.Module, batch: Batch) -> int:

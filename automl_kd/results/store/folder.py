@@ -95,8 +95,8 @@ def open_folder(
 ) -> None:
     """Make the folder of the experiment `record`, or check that it is the one that is there.
 
-    More `search.trials` than before is a continuation, as are the same images at another place; any other difference is
-    a `ResultError`, and nothing is changed. `account`: of its images, kept beside the record.
+    More `search.trials` than before is a continuation, as are the same images and files at another place; any other
+    difference is a `ResultError`, and nothing is changed. `account`: of its images, kept beside the record.
     """
     require_same(folder, record, upgrade, account)
     name = data_name(folder, str(record.get("data", {}).get("name", "")))
@@ -201,13 +201,30 @@ def find_record_fault(record: Any) -> str:
 
 
 def comparable(record: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in record.items() if key not in MAY_CHANGE}
-    kept["search"] = {key: value for key, value in dict(record.get("search", {})).items() if key != "trials"}
-    if profile := dict(record.get("budget", {})).get("profile"):
-        kept["budget"] = {**record["budget"], "profile": by_content(profile)}
-    if (data := dict(record.get("data", {}))).get("digest"):  # which says what they are, wherever they lie
-        kept["data"] = {key: value for key, value in data.items() if key != "name"}
+    """What makes two records the same experiment: files count by their content, wherever they lie."""
+    kept = {key: without_places(value) for key, value in record.items() if key not in MAY_CHANGE}
+    kept["search"] = {key: value for key, value in dict(kept.get("search", {})).items() if key != "trials"}
+    if (data := dict(kept.get("data", {}))).get("digest"):  # which says what they are, wherever they lie
+        kept["data"] = {key: value for key, value in data.items() if key not in {"name", "unlabelled"}}
+    if isinstance(teacher := kept.get("teacher"), dict):
+        others = [without_files(one) for one in teacher.get("others") or ()]
+        kept["teacher"] = without_files({**teacher, **({"others": others} if others else {})})
     return kept
+
+
+def without_places(value: Any) -> Any:
+    """Nested plain values in which pinned files are named by their content alone."""
+    if isinstance(value, Mapping):
+        return {key: without_places(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(one) for one in value]
+    return by_content(value) if isinstance(value, str) else value
+
+
+def without_files(teacher: Mapping[str, Any]) -> dict[str, Any]:
+    """A teacher's record without the files of which it holds what they say: its digest and its classes."""
+    files_of = {"checkpoint", "class_names"} if teacher.get("digest") else ()
+    return {key: value for key, value in teacher.items() if key not in files_of}
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 
+from automl_kd.config import Experiment, to_record
+from automl_kd.data import digest_dataset, load_data
+from automl_kd.export.subject import locate_data
 from automl_kd.methods import run_trial
+from automl_kd.spec import DataSpec
 from tests import ROOT, tiny
+from tests.export.test_experiments import photo_spec, photograph
 
 
 @pytest.fixture
@@ -72,3 +80,49 @@ def test_a_killed_export_leaves_nothing_behind(tmp_path, trial, run, signal_numb
 def test_a_place_where_nothing_may_be_written_is_one_sentence(refused, tmp_path, trial):
     (tmp_path / "file").touch()
     assert "file" in refused("export", trial, "file/out", "--no-onnx", "--no-pt2", "--progress", "none")
+
+
+@pytest.fixture
+def moved(tmp_path) -> tuple[str, DataSpec]:
+    """A trial whose images were moved after its training, to the folder `new`; and its data there."""
+    spec = photo_spec(tmp_path / "old")
+    spec = replace(spec, digest=digest_dataset(load_data(spec, tmp_path)))
+    trial_spec = tiny.spec(method="scratch", data=spec)
+    run_trial(trial_spec, tiny.Recorder(), tiny.place(tmp_path / "results" / "mine", trial_spec))
+    (tmp_path / "old").rename(tmp_path / "new")
+    return f"results/mine/trials/{trial_spec.key}", replace(spec, name=f"folder:{tmp_path}/new/photos")
+
+
+PLAIN = ("--no-onnx", "--no-pt2", "--progress", "none")
+
+
+def test_images_that_were_moved_are_given(run, refused, moved, tmp_path):
+    assert "old/photos" in refused("export", moved[0], "out", *PLAIN)
+    Image.new("RGB", (12, 12)).save(tmp_path / "new" / "photos" / "ant" / "0.png")
+    held = "new/photos holds other data than"
+    assert held in refused("export", moved[0], "out", *PLAIN, "--data", "folder:new/photos")
+    photograph(tmp_path / "new")
+    code, _, said = run("export", moved[0], "out", *PLAIN, "--data", "folder:new/photos")
+    assert code == 0, said
+
+
+def test_images_that_a_later_session_read_elsewhere_are_found(run, moved, tmp_path):
+    record = to_record(Experiment(name="mine", space="tests.tiny:SPACE", data=moved[1]))
+    (tmp_path / "results" / "mine" / "experiment.json").write_text(json.dumps(record))
+    code, _, said = run("export", moved[0], "out", *PLAIN)
+    assert code == 0, said
+
+
+def test_files_of_another_content_are_not_taken(moved, tmp_path):
+    old, new = (f"/{folder}/t.json@sha256-" for folder in ("old", "new"))
+    trained = replace(moved[1], name="folder:/old", tokenizer=old + "a" * 64)
+    trial = tmp_path / moved[0]
+    for changes, found in (
+        ({"tokenizer": new + "a" * 64}, (moved[1].name, new + "a" * 64)),
+        ({"tokenizer": new + "b" * 64}, (moved[1].name, old + "a" * 64)),
+        ({"tokenizer": new + "a" * 64, "digest": "0" * 16}, ("folder:/old", new + "a" * 64)),
+    ):
+        record = to_record(Experiment(name="mine", space="tests.tiny:SPACE", data=replace(moved[1], **changes)))
+        (tmp_path / "results" / "mine" / "experiment.json").write_text(json.dumps(record))
+        located = locate_data(trained, trial)
+        assert (located.name, located.tokenizer) == found

@@ -84,6 +84,19 @@ def test_a_gpu_that_is_not_used_is_named(cluster, monkeypatch, module, maker):
         pass
 
 
+def test_a_gpu_that_torch_cannot_use_is_left_alone_here_and_not_in_a_cluster(cluster, monkeypatch):
+    cluster({"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert device_of(Resources()) == "cuda"
+    monkeypatch.setattr(sessions, "is_private", lambda: True)
+    said: list[str] = []
+    with wait_for_resources(Resources(), 3, said.append) as found:
+        assert found.device == "cpu"
+    assert said == ["trials run on CPUs: torch cannot use the GPU of this machine; install a build of torch for it"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert device_of(Resources()) == "cuda"
+
+
 @pytest.mark.ray
 def test_a_running_ray_is_used_and_left_running(ray_session):
     with session():

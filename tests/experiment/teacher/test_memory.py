@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 import torch
 from torch import nn
 
+from automl_kd import experiment
+from automl_kd.cluster.sessions.session import trains_here
+from automl_kd.config import Resources
 from automl_kd.data import Batch, Split
+from automl_kd.experiment import Roots
+from automl_kd.experiment.preflight import memory
 from automl_kd.experiment.preflight.memory import TrainingMemory, kept_for_backward, largest_rows, sentence_of_memory
 from tests import tiny
+from tests.experiment.test_networks import Notes
 
 
 def test_each_map_that_a_gradient_needs_is_counted_once():
@@ -35,3 +44,48 @@ def test_the_sentence_has_all_parts():
         "a training of the baseline student needs about 180 MB: 118 MB kept for the backward pass of a batch of 64, "
         "1.10 MB of the student, its gradients and optimizer, 512 B of the teacher, 61.0 MB of all images"
     )
+
+
+class Begun(Exception):
+    """Ray was about to start."""
+
+
+@pytest.mark.parametrize(
+    ("trial", "bytes_there", "at_once"),
+    [
+        (Resources(device="cpu"), 4 * 10**9, 4),
+        (Resources(), 4 * 10**9, 4),
+        (Resources(device="cpu"), 10**8, 1),
+        (Resources(device="cpu", workers=2), 4 * 10**9, 2),
+        (Resources(device="cpu", cpus=4), 4 * 10**9, 0),  # room for four
+        (Resources(device="cpu"), 10**12, 0),
+        (Resources(device="cpu", max_concurrent=9), 4 * 10**9, 9),
+        (Resources(device="cuda"), 4 * 10**9, 0),
+    ],
+)
+def test_no_more_trials_run_at_once_than_memory_holds(tmp_path, monkeypatch, trial, bytes_there, at_once):
+    given: list[int] = []
+
+    def begin(_address: str, resources: Resources) -> None:
+        given.append(resources.max_concurrent)
+        raise Begun
+
+    monkeypatch.setattr(experiment, "session", begin)
+    monkeypatch.setattr(memory, "machine_bytes", lambda: bytes_there)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    notes = Notes()
+    with pytest.raises(Begun):
+        experiment.run_stages(tiny.experiment(trial=trial), Roots(results=tmp_path, data=tmp_path), notes)
+    assert given == [at_once]
+    said = [one for one in notes.said if one.endswith("trial.max_concurrent sets another number")]
+    assert len(said) == (at_once not in {0, trial.max_concurrent})
+
+
+def test_a_cluster_has_other_machines(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert trains_here(Resources(), "")
+    assert not trains_here(Resources(), "10.0.0.1:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert not trains_here(Resources(), "")

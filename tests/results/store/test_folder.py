@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from automl_kd.results.store.folder import (
     read_experiment_record,
     write_finals,
 )
+from automl_kd.spec import DataSpec, TeacherSpec
 
 EXPERIMENT = Experiment(name="one", space="search_spaces.resnet:SPACE")
 RECORD = to_record(EXPERIMENT)
@@ -43,6 +45,50 @@ def test_another_experiment_is_refused_with_the_first_key_that_differs(tmp_path)
     with pytest.raises(ResultError, match=r"holds another experiment: its recipe\.lr is 0\.05, here it is 0\.5;"):
         check_folder(tmp_path, other)
     assert read_experiment_record(tmp_path) == RECORD
+
+
+def place(folder: str, content: str = "a") -> dict[str, Any]:
+    """The record of an experiment whose files all lie in `folder`; `content`: of the tokenizer and of the object."""
+    pinned = f"@sha256-{content * 64}"
+    teacher = TeacherSpec(
+        model=f"pickled:/{folder}/Net.pkl{pinned}",
+        checkpoint=f"/{folder}/t.pt",
+        class_names=f"/{folder}/names.txt",
+        digest="1" * 64,
+        others=(TeacherSpec(checkpoint=f"/{folder}/o.pt", digest="2" * 64),),
+    )
+    data = DataSpec(name="digits", unlabelled=f"folder:/{folder}", digest="3", tokenizer=f"/{folder}/t.json{pinned}")
+    return to_record(replace(EXPERIMENT, space=f"pickled:/{folder}/S.pkl{pinned}", teacher=teacher, data=data))
+
+
+def test_files_that_were_moved_are_the_same_experiment(tmp_path):
+    open_folder(tmp_path, place("a"))
+    open_folder(tmp_path, place("b"))
+    assert read_experiment_record(tmp_path)["teacher"]["checkpoint"] == "/b/t.pt", "the latest place"
+
+
+def test_files_of_another_content_are_another_experiment(tmp_path):
+    open_folder(tmp_path, place("a"))
+    for section, change in (
+        ("teacher", {"digest": "4" * 64}),
+        ("teacher", {"others": [{**place("a")["teacher"]["others"][0], "digest": "4" * 64}]}),
+        ("teacher", {"model": place("a", "b")["teacher"]["model"]}),
+        ("data", {"tokenizer": place("a", "b")["data"]["tokenizer"]}),
+    ):
+        record = place("a")
+        with pytest.raises(ResultError, match=f"holds another experiment: its {section}.{next(iter(change))} is"):
+            check_folder(tmp_path, {**record, section: {**record[section], **change}})
+    with pytest.raises(ResultError, match="holds another experiment: its space is"):
+        check_folder(tmp_path, {**place("a"), "space": place("a", "b")["space"]})
+
+
+def test_a_file_of_unknown_content_is_compared_by_its_path(tmp_path):
+    for folder in ("a", "b"):
+        record = to_record(replace(EXPERIMENT, teacher=TeacherSpec(checkpoint=f"/{folder}/t.pt")))
+        if folder == "a":
+            open_folder(tmp_path, record)
+    with pytest.raises(ResultError, match=r"its teacher\.checkpoint is"):
+        check_folder(tmp_path, record)
 
 
 def test_a_key_that_only_one_record_has_is_a_difference():
