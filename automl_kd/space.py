@@ -149,7 +149,7 @@ class TextShape(InputShape):
 
     `width`: the length at which costs and latency are stated. `vocabulary`: tokens are 0 to that less 1. `padding`: the
     token that fills a batch up and is not looked at. `separator`: the token after which the second text of a pair
-    begins.
+    begins, -1 where networks are not told that.
     """
 
     channels: int = field(default=1, init=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ OTHER_TOKENIZERS = (
 PADDINGS, SEPARATORS = ("[PAD]", "<pad>"), ("[SEP]", "</s>")
 """What tokenizers call them."""
 
+NO_TOKEN = -1
+"""Stands for a token that is not there."""
+
 TEXTS_AT_ONCE = 4096
 """Texts that are written at once."""
 
@@ -50,7 +54,8 @@ class Tokens:
 class Tokenizer:
     """One tokenizer, which cuts texts off after `max_length` tokens.
 
-    `vocabulary`: how many tokens there are. `padding`, `separator`: two of them, see `TextShape`.
+    `vocabulary`: how many tokens there are. `padding`, `separator`: two of them, see `TextShape`; no token where two
+    separators stand between the texts of a pair, as RoBERTa's tokenizers write them, whose texts have no numbers.
     """
 
     def __init__(self, file: Path, max_length: int) -> None:
@@ -68,6 +73,9 @@ class Tokenizer:
         self.max_length = max_length
         self.vocabulary: int = self.inner.get_vocab_size(with_added_tokens=True)
         self.padding, self.separator = self.token_of(PADDINGS, file), self.token_of(SEPARATORS, file)
+        pair: list[int] = self.inner.encode("a", "b").ids
+        if any(one == two == self.separator for one, two in pairwise(pair)):
+            self.separator = NO_TOKEN
 
     def token_of(self, names: tuple[str, ...], file: Path) -> int:
         for name in names:

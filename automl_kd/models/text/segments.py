@@ -6,11 +6,6 @@ from torch import Tensor
 
 
 def second_text(tokens: Tensor, separator: int, padding: int) -> Tensor:
-    """1 for the tokens after the first separator, up to and with the second one, else 0.
-
-    All 0 where those two touch and a third follows: so RoBERTa's tokenizers write pairs, whose texts have no numbers.
-    """
+    """1 for the tokens after the first separator, up to and with the second one, else 0."""
     separators = (tokens == separator).long()
-    second = ((separators.cumsum(dim=1) - separators) == 1).long() * (tokens != padding)
-    touching = (second.sum(dim=1, keepdim=True) == 1) & (separators.sum(dim=1, keepdim=True) > 2)
-    return second * ~touching
+    return ((separators.cumsum(dim=1) - separators) == 1).long() * (tokens != padding)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from automl_kd.data.text.tokens import Tokenizer
 from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.text.bert import Bert
@@ -17,6 +18,7 @@ from automl_kd.models.text.positions import position_limit
 from automl_kd.models.text.segments import second_text
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.space import TextShape
+from tests.data.text.words import write_tokenizer
 from tests.models.text.families import family_of
 
 SHAPE = TextShape(width=9, classes=3, vocabulary=60, padding=0, separator=3, longest=20)
@@ -140,7 +142,18 @@ def test_texts_of_a_pair_are_numbered_as_tokenizers_do() -> None:
         (2, 9, 3, 0, 0, 0, 0): (0, 0, 0, 0, 0, 0, 0),
         (2, 9, 3, 8, 3, 0, 0): (0, 0, 0, 1, 1, 0, 0),
         (2, 9, 3, 3, 0, 0, 0): (0, 0, 0, 1, 0, 0, 0),  # an empty second text
-        (2, 9, 3, 3, 8, 3, 0): (0, 0, 0, 0, 0, 0, 0),  # RoBERTa's, <s> A </s> </s> B </s>
     }
     found = second_text(torch.tensor(list(rows)), 3, 0)
     assert found.tolist() == [list(row) for row in rows.values()]
+    assert not second_text(torch.tensor(list(rows)), -1, 0).any()
+
+
+def test_texts_of_pairs_between_two_separators_have_no_numbers(tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    inner = tokenizers.Tokenizer.from_file(str(write_tokenizer(tmp_path / "tokenizer.json")))
+    assert Tokenizer(tmp_path / "tokenizer.json", 20).separator == 3
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    inner.save(str(tmp_path / "touching.json"))  # as RoBERTa's
+    assert Tokenizer(tmp_path / "touching.json", 20).separator == -1
