@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,6 @@ def load_checkpoint(path: Path, device: torch.device) -> State | None:
     except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
         raise CheckpointError(f"the checkpoint {path} cannot be read; delete it to train that trial anew") from error
     return state
-
-
-def without_optimizers(state: Mapping[str, Any]) -> State:
-    """The state without those of optimizers, wherever they stand in it."""
-    kept = {name: one for name, one in state.items() if name != OPTIMIZER}
-    return {name: without_optimizers(one) if isinstance(one, Mapping) else one for name, one in kept.items()}
 
 
 def epochs_saved(path: Path) -> int:

@@ -120,7 +120,7 @@ class TrainingRun:
             "history": self.history,
         }
         if len(self.history) == self.recipe.epochs:
-            return checkpoint.without_optimizers(state)
+            return state
         state |= {checkpoint.OPTIMIZER: self.optimizer.state_dict(), "best": self.best}
         if self.average:
             state[AVERAGE] = self.average.state()

@@ -97,10 +97,11 @@ class TestTraining:
         shape = 0.5 * (1 + torch.cos(torch.pi * steps / 36))
         peaks = torch.tensor([0.05, 0.05, 0.01, 0.01, 0.03, 0.03])
         torch.testing.assert_close(torch.tensor([one["lr"] for one in seen.values()]), peaks * shape)
-        state = torch.load(tmp_path / "trial" / "checkpoint.pt", weights_only=True)
-        assert (
-            state["optimiser"]["param_groups"][0]["weight_decay"] == 0.1
-        )  # of the second stage, and the third kept it
+        with pytest.raises(StopTrial):
+            run(taught(tmp_path, ONE, TWO, THREE), tmp_path, "third", stop=5)
+        state = torch.load(tmp_path / "third" / "checkpoint.pt", weights_only=True)
+        decay = state["optimiser"]["param_groups"][0]["weight_decay"]
+        assert decay == 0.1  # of the second stage, and the third kept it
         others = [run(taught(tmp_path, *stages), tmp_path, str(len(stages))).seen for stages in ((ONE,), (ONE, TWO))]
         assert [[other[epoch]["train_loss"] == seen[epoch]["train_loss"] for epoch in seen] for other in others] == [
             [True, True, False, False, False, False],

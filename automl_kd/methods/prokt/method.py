@@ -303,14 +303,20 @@ class MovingTeacher:
             "lower method.weight or method.teacher_lr"
         )
 
+    @property
+    def ended(self) -> bool:
+        return self.step == self.recipe.total_steps(self.steps)
+
     def state(self) -> dict[str, Any]:
-        """All that a continued trial needs to compute the same numbers."""
-        saved = {"network": self.network.model.state_dict(), OPTIMIZER: self.optimizer.state_dict()}
+        """All that a continued trial needs to compute the same numbers; after the last step no optimizer's memory."""
+        saved: dict[str, Any] = {"network": self.network.model.state_dict()}
+        if not self.ended:
+            saved[OPTIMIZER] = self.optimizer.state_dict()
         return {**saved, "beta": self.beta, "sums": self.sums, "step": self.step}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.model.load_state_dict(state["network"])
-        if OPTIMIZER in state:  # not in that of a trial that has ended
+        if OPTIMIZER in state:
             resume(self.optimizer, state[OPTIMIZER])
         self.beta, self.sums, self.step = state["beta"], state["sums"], state["step"]
 

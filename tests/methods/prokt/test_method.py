@@ -23,7 +23,7 @@ from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.features import FeatureExtractor, Outputs
 from automl_kd.space import Scalar
 from automl_kd.spec import REMARK_FILE, Recipe
-from automl_kd.training import checkpoint, loop, training_run, trial
+from automl_kd.training import loop, training_run, trial
 from automl_kd.training.optimizers import learning_rate
 from tests import tiny
 from tests.methods.test_weighted_losses import MEMORIES, Recorder, load, place, same, spec
@@ -36,7 +36,7 @@ def stripes(monkeypatch):
     """The tiny data set under every name, a checkpoint after each epoch with all that it has in the end, and no time
     spent on latency.
     """
-    monkeypatch.setattr(checkpoint, "without_optimizers", dict)
+    monkeypatch.setattr(prokt.MovingTeacher, "ended", False)
     monkeypatch.setattr(trial, "load_dataset", lambda *_: tiny.dataset())
     monkeypatch.setattr(base, "measure_latency", partial(measure_latency, budget_seconds=0.01))
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
@@ -377,3 +377,14 @@ def test_the_recipe_of_these_tests_is_as_the_written_out_steps_take_it():
     recipe = spec("prokt", {}).recipe
     assert (recipe.momentum, recipe.nesterov, recipe.weight_decay) == (0.9, True, 5e-4)
     assert recipe == Recipe(epochs=EPOCHS, batch_size=20)
+
+
+def test_an_ended_trial_keeps_no_memory_of_its_teacher_s_optimizer(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(trial, "load_dataset", lambda *_: tiny.dataset())
+    with pytest.raises(StopTrial):
+        trained(tmp_path, {}, "stopped", stop=1)
+    assert "optimiser" in teacher_of(tmp_path, "stopped")
+    trained(tmp_path, {}, "ended")
+    assert set(teacher_of(tmp_path, "ended")) == {"network", "beta", "sums", "step"}
+    assert trained(tmp_path, {}, "ended").seen  # which reports again
