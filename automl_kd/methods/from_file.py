@@ -47,6 +47,7 @@ class FromFile:
     """Measures the teacher that is in a file, on validation and test images; for teachers only."""
 
     needs_teacher: ClassVar[bool] = True
+    any_task: ClassVar[bool] = True
 
     def macs(self, student: int, teacher: int) -> int:  # noqa: ARG002 - nothing is trained
         return 0

@@ -8,6 +8,7 @@ other units stand in the names.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -212,10 +213,14 @@ def demand(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def check_fractions(record: Row | Point) -> None:
-    """Refuse accuracies outside [0, 1]; None and NaN are both read as missing."""
+    """Refuse accuracies outside [0, 1]; None and NaN are both read as missing.
+
+    Another metric may lie below 0; what that is a point of a curve does not say.
+    """
+    least = 0 if isinstance(record, Row) and record.metric in {None, "accuracy"} else -math.inf
     for item in fields(record):
         value = getattr(record, item.name)
-        if "accuracy" in item.name and value is not None and (value < 0 or value > 1):
+        if "accuracy" in item.name and value is not None and (value < least or value > 1):
             raise ResultError(f"{item.name} must be a fraction in [0, 1], got {value}; divide percentages by 100")
 
 

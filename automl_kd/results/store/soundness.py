@@ -42,7 +42,7 @@ def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
     for name in [one for one in table.column_names if "accuracy" in one]:
         column, ends = table[name], pc.min_max(table[name]).as_py()
         if ends["min"] is not None and not 0 <= ends["min"] <= ends["max"] <= 1:
-            outside = pc.or_(pc.less(column, 0.0), pc.greater(column, 1.0))
+            outside = pc.or_(pc.and_(pc.less(column, 0.0), of_accuracy(table)), pc.greater(column, 1.0))
             yield from found(outside, f"whose {name} is no fraction in 0 to 1")
     for name, allowed in choices_of(RECORD_KINDS[kind]).items():  # type: ignore[arg-type]  # mypy doubts that classes are hashable
         if name in table.column_names and not {*allowed, None}.issuperset(pc.unique(table[name]).to_pylist()):
@@ -53,6 +53,13 @@ def faults(table: pa.Table, kind: str) -> Iterator[Fault]:
         if bad:
             wrong = pc.is_in(table[name], value_set=pa.array(bad, pa.string()))
             yield from found(wrong, f"whose {name} cannot be read")
+
+
+def of_accuracy(table: pa.Table) -> pa.ChunkedArray | pa.BooleanScalar:
+    """Which rows hold accuracies, rather than another metric, which may lie below 0; where that is not said none."""
+    if "metric" not in table.column_names:
+        return pa.scalar(False)
+    return pc.fill_null(pc.equal(table["metric"], "accuracy"), True)
 
 
 def found(mask: pa.ChunkedArray, what: str) -> Iterator[Fault]:

@@ -10,6 +10,7 @@ import pytest
 
 from automl_kd.errors import ResultError
 from automl_kd.results.store.row import CURVE_SCHEMA, ROW_SCHEMA, SCORE_SCHEMA, Point, Row, ScoreRow, check_columns
+from automl_kd.results.store.soundness import faults
 from tests.results.synthetic import row, score
 
 
@@ -70,3 +71,16 @@ def test_check_compares_keys():
     del record["params"]
     with pytest.raises(ResultError, match="lacks 'params'"):
         check_columns(record, SCORE_SCHEMA)
+
+
+def test_another_metric_than_accuracy_may_lie_below_zero():
+    assert row(metric="negative_mse", val_accuracy=-3.0, test_accuracy=-2.5).val_accuracy == -3.0
+    assert Point(epoch=1, val_accuracy=-3.0).val_accuracy == -3.0
+    for metric in (None, "accuracy"):
+        with pytest.raises(ResultError, match="must be a fraction"):
+            row(metric=metric, val_accuracy=-3.0)
+    with pytest.raises(ResultError, match="divide percentages by 100"):
+        row(metric="r2", val_accuracy=3.0)
+    columns = {"val_accuracy": [-3.0, -3.0, 0.5], "metric": ["negative_mse", "accuracy", None]}
+    (found,) = [rows for rows, what in faults(pa.table(columns), "rows") if "no fraction" in what]
+    assert list(found) == [False, True, False]
