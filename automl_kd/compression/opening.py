@@ -54,7 +54,7 @@ OWN_PROFILE = "_profile-"
 LONG_HOURS, QUICK_PROFILE = 1.0, {"networks": 24, "operators": 200, "rounds": 1}
 """With fewer hours the profile of this machine is made of less."""
 
-ROOM, ROOM_DRAWS = 0.02, 200
+ROOM, ROOM_DRAWS = 0.05, 60
 """Of so many random students the share that must keep the limits at a larger size of images than the first: a search
 makes some hundred attempts for each proposal.
 """

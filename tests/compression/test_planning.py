@@ -70,7 +70,8 @@ def test_small_images_get_a_small_space_and_a_default_within_the_limits(tmp_path
 def test_students_begin_with_a_teacher_that_has_their_layers(tmp_path, teacher, space, begins):
     network = build_model(teacher, InputShape(1, 8, 8, 10))
     torch.save(network.state_dict(), tmp_path / "teacher.pt")
-    for section in ({"model": teacher}, {"model": teacher, "checkpoint": str(tmp_path / "teacher.pt")}):
+    trained, given = {"model": teacher}, {"model": teacher, "checkpoint": str(tmp_path / "teacher.pt")}
+    for section in (given,) if space else (trained, given):
         experiment, _, _ = plan(tmp_path, request_of(params=200_000, teacher=section, space=space))
         assert experiment.student.init == begins
     experiment, _, _ = plan(tmp_path, request_of(params=200_000, overrides=("student.init=fresh",)))

@@ -252,7 +252,9 @@ def test_a_teacher_that_cannot_be_trained_ends_the_experiment_with_its_reason(ra
         carry_out(tmp_path, teacher=hopeless)
 
 
-@pytest.mark.parametrize(("task", "metric"), [("regression", "negative_mse"), ("multi-label", "")])
+@pytest.mark.parametrize(
+    ("task", "metric"), [("regression", "negative_mse"), pytest.param("multi-label", "", marks=pytest.mark.long)]
+)
 def test_experiments_of_other_tasks_come_to_their_end(ray_session, tmp_path, task, metric):
     data = dataclasses.replace(bright_halves(tmp_path / "set.npz", task), metric=metric)
     recipe = Recipe(epochs=2, batch_size=16, lr=0.01)
