@@ -3,7 +3,7 @@
 Four arms are trained with the same seeds: the default student and the found student, each from scratch and by
 distillation. The first reading that was trained, the same compute unless others were asked for, decides; all stand side
 by side. Differences are paired by seed, with a 95 % interval over seeds. The interval does not
-cover the choice of test images.
+cover the choice of test examples.
 """
 
 from __future__ import annotations
