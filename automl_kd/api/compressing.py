@@ -39,7 +39,7 @@ from automl_kd.decision import (
     recommend_candidate,
     write_decision_page,
 )
-from automl_kd.errors import ExportError, RecordError, ResultError
+from automl_kd.errors import DataError, ExportError, RecordError, ResultError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.export import ExportOptions, write_differing
@@ -218,7 +218,7 @@ def carry_out_compression(
     student = folder / STUDENT_FOLDER
     try:
         export_chosen(student, result, advice, options, keeper)
-    except ExportError:
+    except (ExportError, DataError):  # such as images that lie elsewhere by now
         keeper.note(f"{DECISION_PAGE} is written, though the student is not")
         write_page_of(planned, command, latencies)
         raise

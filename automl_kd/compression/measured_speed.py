@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 from automl_kd.cluster.lasting_workers import worker_pool
 from automl_kd.cluster.sessions.growing import wait_for_resources
-from automl_kd.cluster.sessions.session import concurrency, session
+from automl_kd.cluster.sessions.session import concurrency, session, trains_here
 from automl_kd.compression.searched_students import searched_students
 from automl_kd.compression.timed_trials import TimedTrials, time_trials
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
+from automl_kd.experiment.preflight.memory import keep_trials_to_memory
 from automl_kd.experiment.proposals import Proposal, plain_kd
 from automl_kd.experiment.stages.finals import final_spec, price_by_formula
 from automl_kd.experiment.stages.lengths import images_of, length_of, recipe_length
@@ -121,6 +122,8 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
     `TrialError` if none of these trials came through.
     """
     begun = time.monotonic()
+    if trains_here(context.experiment.trial, address):  # as the run will do
+        context = keep_trials_to_memory(context)
     with session(address, context.experiment.trial), worker_pool() as pool:
         with wait_for_resources(context.experiment.trial, 1, context.watcher.note) as found:
             trial = dataclasses.replace(context.experiment.trial, device=found.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,7 +32,6 @@ from automl_kd.config import Budget
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.networks import share_from_teacher
-from automl_kd.experiment.preflight.memory import trainings_in_memory
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.stages.device_profile import profile_this_machine
@@ -146,22 +144,7 @@ def limit_students(
     context = dataclasses.replace(context, experiment=experiment)
     require_feasible_budget(context)
     check_baseline(context)
-    return keep_to_memory(context, request, found)
-
-
-def keep_to_memory(
-    context: ExperimentContext, request: CompressRequest, sections: dict[str, Any]
-) -> tuple[ExperimentContext, dict[str, Any]]:
-    """No more trials at once than this machine has memory for; a cluster's and a GPU's are not known here."""
-    trial = context.experiment.trial
-    if request.sets("trial.max_concurrent") or trial.device == "cuda" or torch.cuda.is_available():
-        return context, sections
-    fitting = trainings_in_memory(context)
-    if fitting >= (os.cpu_count() or 1):
-        return context, sections
-    trial = dataclasses.replace(trial, max_concurrent=fitting)
-    context = dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, trial=trial))
-    return context, {**sections, "trial": {"max_concurrent": trial.max_concurrent}}
+    return context, found
 
 
 def profile_students(

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 import automl_kd
+from automl_kd import experiment as stages
+from automl_kd.api import compressing
 from automl_kd.api.compressing import export_chosen
-from automl_kd.errors import ExportError, RecordError
+from automl_kd.decision import JudgedExperiment
+from automl_kd.errors import DataError, ExportError, RecordError
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from tests.api import objects
@@ -78,6 +81,31 @@ def test_eight_bits_that_lose_too_much_cost_no_student(tmp_path):
     export_chosen(tmp_path / "student", result, advice, ExportOptions(int8=True), notes)
     assert [file.name for file in (tmp_path / "student").iterdir()] == ["student.onnx"]
     assert "is written without student.int8.onnx: student.int8.onnx loses 3.10 points" in notes.said[-1]
+
+
+@pytest.mark.parametrize("error", [ExportError("it cannot be traced"), DataError("the images have changed")])
+def test_the_page_is_written_though_the_student_cannot_be(tmp_path, monkeypatch, error):
+    def fail(*_: Any) -> None:
+        raise error
+
+    for name in ("write_repeating_file", "recommend_candidate", "measure_finals"):
+        monkeypatch.setattr(compressing, name, lambda *_: None)
+    monkeypatch.setattr(stages, "run_stages", lambda *_, **_more: None)
+    monkeypatch.setattr(JudgedExperiment, "read", lambda *_: None)
+    monkeypatch.setattr(compressing, "export_chosen", fail)
+    pages: list[Any] = []
+    monkeypatch.setattr(compressing, "write_decision_page", lambda *_, **options: pages.append(options))
+    keeper: Any = SimpleNamespace(begin=lambda _: None, note=lambda _: None)
+    planned: Any = SimpleNamespace(
+        keeper=keeper,
+        folder=tmp_path,
+        roots=SimpleNamespace(data=tmp_path),
+        experiment=None,
+        kept=SimpleNamespace(finals=None),
+    )
+    with pytest.raises(type(error)):
+        compressing.carry_out_compression(planned, ExportOptions())
+    assert [page["export_folder"] for page in pages] == [None]
 
 
 def test_a_limit_that_is_none_is_refused(tmp_path):

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from automl_kd.api.compressing import bring_profile
-from automl_kd.compression import KeptPlan, opening
+from automl_kd.compression import KeptPlan, measured_speed, opening
 from automl_kd.compression.opening import OWN_PROFILE, open_at, profile_students, try_export
 from automl_kd.compression.request import CompressRequest
-from automl_kd.config import Budget
+from automl_kd.config import Budget, Resources
 from automl_kd.errors import ConfigError, ExportError
 from automl_kd.experiment import Roots, networks
 from automl_kd.experiment.preflight import memory
@@ -120,15 +120,29 @@ def test_a_network_that_no_slices_can_be_taken_of_is_a_teacher_all_the_same(tmp_
     assert plan(tmp_path, request_of())[0].student.init == "fresh"
 
 
-def test_as_many_trainings_run_at_once_as_fit_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert plan(tmp_path, request_of())[0].trial.max_concurrent == 0
+class Begun(Exception):
+    """Ray was about to start."""
+
+
+@pytest.mark.parametrize(("address", "at_once"), [("", 4), ("10.0.0.1:6379", 0)])
+def test_speed_is_measured_with_as_many_trainings_as_fit_into_memory(tmp_path, monkeypatch, address, at_once):
+    """As the run will have; the memory of a cluster's machines is not that of this one."""
+    given: list[int] = []
+
+    def begin(_address: str, resources: Resources) -> None:
+        given.append(resources.max_concurrent)
+        raise Begun
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(measured_speed, "session", begin)
     monkeypatch.setattr(memory, "machine_bytes", lambda: 4 * 10**9)
-    assert plan(tmp_path / "less", request_of())[0].trial.max_concurrent == 4
-    monkeypatch.setattr(memory, "machine_bytes", lambda: 10**8)
-    assert plan(tmp_path / "least", request_of())[0].trial.max_concurrent == 1
-    told = request_of(overrides=("trial.max_concurrent=3",))
-    assert plan(tmp_path / "told", told)[0].trial.max_concurrent == 3
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    context, sections, _ = open_first(request_of(), tmp_path)
+    with pytest.raises(Begun):
+        measured_speed.measure_speed(context, address)
+    assert given == [at_once]
+    assert "trial" not in sections  # which would hold on another machine, too
 
 
 class Branching(tiny.Net):
