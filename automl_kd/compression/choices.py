@@ -113,8 +113,9 @@ def choose_search(space: str) -> Mapping[str, Any]:
     return {"proxy_filter": list(filtered), "pool": 20, "scheduler": "asha"}
 
 
-COMPARED = ("default-kd", "found-scratch")
-"""What the found student is held against: the default by plain KD, and itself without a teacher."""
+COMPARED = ("default-kd", "found-scratch", "found-labels")
+"""What the found student is held against: the default by plain KD, and itself without a teacher, from fresh weights and
+from those that it begins with."""
 
-COMPARED_ALONE = ("default-scratch",)
+COMPARED_ALONE = ("default-scratch", "found-labels")
 """Of a space of one student, which is found and default at once: itself without a teacher."""

@@ -14,14 +14,15 @@ from automl_kd.cluster.sessions.growing import wait_for_resources
 from automl_kd.cluster.sessions.session import concurrency, session, trains_here
 from automl_kd.compression.searched_students import searched_students
 from automl_kd.compression.timed_trials import TimedTrials, time_trials
+from automl_kd.config import Experiment
 from automl_kd.errors import TrialError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.preflight.memory import keep_trials_to_memory
-from automl_kd.experiment.proposals import Proposal, plain_kd
+from automl_kd.experiment.proposals import Proposal, begins_warm, plain_kd
 from automl_kd.experiment.stages.finals import final_spec, price_by_formula
 from automl_kd.experiment.stages.lengths import images_of, length_of, recipe_length
 from automl_kd.methods import make_method
-from automl_kd.spec import TrialSpec, steps_per_epoch
+from automl_kd.spec import FOUND_LABELS, OF_WARM_STARTS, TrialSpec, steps_per_epoch
 
 SPEED_STEPS = (3, 12)
 """Of the shorter and the longer trials: their difference is free of what a training takes once."""
@@ -59,8 +60,9 @@ class MeasuredSpeed:
     `scratch_ratio`: epochs from scratch that cost as many multiply-adds as one epoch with the teacher's passes. `size`:
     multiply-adds of a student that the search proposes, over those of the default. `pace`: what each of these takes,
     over the default's: kernels and squeezing cost more time than they cost multiply-adds. `teacher_training`: of a
-    teacher that is trained first, 0 for one from a file. `trial`: what each trial takes beside. `workers`: trials at
-    once, 1 or more. `seconds`: that the measuring took.
+    teacher that is trained first, 0 for one from a file. `trial`: what each trial takes beside. `untaught`: trainings
+    without a teacher that the found student is compared with, for each seed. `workers`: trials at once, 1 or more.
+    `seconds`: that the measuring took.
     """
 
     step: float
@@ -75,6 +77,7 @@ class MeasuredSpeed:
     pace: float = 1.0
     teacher_training: float = 0.0
     trial: float = TRIAL_SECONDS
+    untaught: int = 1
     seconds: float = 0.0
 
     @property
@@ -153,9 +156,16 @@ def measure_speed(context: ExperimentContext, address: str = "") -> MeasuredSpee
         test=len(context.dataset.test),
         scratch_ratio=equal_ratio(context),
         trial=max(TRIAL_SECONDS, alone.beside),
+        untaught=count_untaught(context.experiment),
         workers=workers,
         seconds=time.monotonic() - begun,
     )
+
+
+def count_untaught(experiment: Experiment) -> int:
+    """Baselines that are trained on labels alone; those of a warm start where students have one."""
+    waits = () if begins_warm(experiment) else OF_WARM_STARTS
+    return len({*experiment.finalists.baselines} & {"default-scratch", "found-scratch", FOUND_LABELS} - {*waits})
 
 
 def measure_searched(context: ExperimentContext, alone: TimedSteps, workers: int) -> tuple[float, float]:

@@ -140,7 +140,9 @@ def limit_students(
     chosen = request.experiment(found)
     # A file was settled when the context was opened.
     student = chosen.student if chosen.student.init in {FRESH, FROM_TEACHER} else context.experiment.student
-    experiment = dataclasses.replace(context.experiment, recipe=chosen.recipe, student=student)
+    experiment = dataclasses.replace(
+        context.experiment, recipe=chosen.recipe, student=student, finalists=chosen.finalists
+    )
     context = dataclasses.replace(context, experiment=experiment)
     require_feasible_budget(context)
     check_baseline(context)

@@ -136,7 +136,7 @@ def search_cost(speed: MeasuredSpeed, trials: int, epochs: int) -> float:
 
 
 def finals_seconds(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) -> float:
-    """Wall-clock time of the choice among `count`, then default by KD, found student, and found from scratch.
+    """Wall-clock time of the choice among `count`, then default by KD, found student, and found by labels alone.
 
     All train for as much compute as the found student by KD does in `epochs`; the teacher's passes are made once for
     each seed. A worker without a training that is left to begin is idle.
@@ -146,7 +146,7 @@ def finals_seconds(speed: MeasuredSpeed, seeds: int, count: int, epochs: float) 
     default = speed.passes(longer) + speed.trial
     by_kd = found.passes(epochs) + speed.trial
     scratch = epochs * found.scratch_ratio * found.scratch_epoch + found.tested + speed.trial
-    compared = seeds * [default + longer * speed.teacher_epoch, by_kd, scratch]
+    compared = seeds * [default + longer * speed.teacher_epoch, by_kd, *speed.untaught * [scratch]]
     chosen = (
         makespan(seeds * [by_kd + epochs * speed.teacher_epoch, *(count - 1) * [by_kd]], speed.workers)
         if count > 1

@@ -220,7 +220,8 @@ class Finalists:
     student with its method; 0 keeps the recipe's. `baseline`: the student that one would take without a search, by the
     parameters of its space; empty takes the space's default. `baselines`: what the found student is compared with; each
     of the default student by plain KD, from scratch, and the found one from scratch answers a question of its own, as
-    does the found one from fresh weights where students begin with others; an empty list makes no comparison.
+    do, where students begin with weights, the found one by labels alone from the same weights and by its method from
+    fresh ones; an empty list makes no comparison.
     `readings`: what is equal between the trainings that are compared: "compute", all passes counted; "shared-teacher",
     compute with the teacher's passes counted once for all trials that read them from the cache; "epochs", their number.
     The first of these decides the verdict, and lengths within 1 % of each other are trained once. `whole_epochs`:

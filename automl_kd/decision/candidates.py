@@ -26,13 +26,16 @@ from automl_kd.spec import FinalRole
 PRUNED_METHOD = "subgraph"
 """The method whose student is a part of its teacher."""
 
-CandidateKind = Literal["found", "found-scratch", "found-fresh", "default-kd", "default-scratch", "pruned", "method"]
+CandidateKind = Literal[
+    "found", "found-scratch", "found-labels", "found-fresh", "default-kd", "default-scratch", "pruned", "method"
+]
 """What a candidate is to the one who chooses. "method": another method of a comparison."""
 
 ROLE_KINDS: Mapping[FinalRole, CandidateKind] = {
     "default-scratch": "default-scratch",
     "default-kd": "default-kd",
     "found-scratch": "found-scratch",
+    "found-labels": "found-labels",
     "found-fresh": "found-fresh",
     "found-method": "found",
 }
@@ -156,6 +159,8 @@ def phrase_of(role: FinalRole, teaching: str, *, distilled: bool) -> str:
         return f"{student} trained from scratch"
     if role == "default-kd":
         return f"{student} with plain KD"
+    if role == "found-labels":
+        return f"{student} trained {teaching.replace('scratch', 'on labels alone', 1)}"
     return f"{student} trained by {teaching}" + " from fresh weights" * (role == "found-fresh")
 
 
@@ -164,7 +169,9 @@ def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> Stud
     method = one.compared_method
     ours = finals[finals["role"] == method.name]
     kind: CandidateKind = "default-kd" if method.name == reference else "method"
-    kind = {"scratch": "default-scratch", PRUNED_METHOD: "pruned"}.get(method.method, kind)  # type: ignore[assignment]
+    begun = ours["init"].fillna("").ne("").any()
+    untaught: CandidateKind = "found-labels" if begun else "default-scratch"
+    kind = {"scratch": untaught, PRUNED_METHOD: "pruned"}.get(method.method, kind)  # type: ignore[assignment]
     return StudentCandidate(
         kind=kind,
         role=method.name,

@@ -32,6 +32,7 @@ FRONT_LABELS: Mapping[str, str] = {
     "default-scratch": "default, scratch",
     "default-kd": "default, plain KD",
     "found-scratch": "found, scratch",
+    "found-labels": "found, labels alone",
     "found": "found student",
 }
 """Of the finals that are drawn."""

@@ -21,7 +21,7 @@ from automl_kd.results.verdict.teacher import upper
 ShippingChoice = Literal["ship", "keep", "undecided"]
 """Ship the found student; keep or take another one; nothing can be said yet."""
 
-SIMPLER: tuple[CandidateKind, ...] = ("default-scratch", "default-kd", "found-scratch", "found-fresh")
+SIMPLER: tuple[CandidateKind, ...] = ("default-scratch", "default-kd", "found-scratch", "found-labels", "found-fresh")
 """What is preferred to the found student at equal accuracy, simplest first."""
 
 SMALLER = 0.9
@@ -117,6 +117,7 @@ HEADLINES: Mapping[CandidateKind, str] = {
     "default-scratch": "Train the default student from scratch",
     "default-kd": "Keep the plain KD student",
     "found-scratch": "Train the found student from scratch",
+    "found-labels": "Train the found student on labels alone, from the same weights",
     "found-fresh": "Ship the found student, trained from fresh weights",
     "found": "Ship the found student",
     "pruned": "Ship your teacher, pruned",
@@ -128,7 +129,8 @@ HEADLINES: Mapping[CandidateKind, str] = {
 def headline_of(experiment: JudgedExperiment, one: StudentCandidate, why: str) -> str:
     judged, begin = experiment.judged, HEADLINES[one.kind]
     if isinstance(judged, Comparison):
-        plain = {"default-kd": f"Keep the student by {one.title}", "method": f"Ship the student by {one.title}"}
+        ship = f"Ship the student by {one.title}"
+        plain = {"default-kd": f"Keep the student by {one.title}", "found-labels": ship, "method": ship}
         begin = plain.get(one.kind, begin)
     elif judged.distilled:
         begin = begin.replace("default student", "student").replace("found student", "student")
@@ -143,6 +145,7 @@ def take_better(
         "default-scratch": f"neither search nor teacher helped{where}",
         "default-kd": f"the search did not help{where}",
         "found-scratch": f"teaching it did not help{where}",
+        "found-labels": f"the teacher's answers did not help{where}",
         "found-fresh": "beginning with other weights did not help",
         "pruned": "it is better than the found student",
     }.get(other.kind, "it is better than the found one")
@@ -168,6 +171,7 @@ def take_simpler(
         "default-scratch": f"it is as good, as far as {seeds} can tell",
         "default-kd": "the search did not help" if searched else f"{found.title} is not shown to help",
         "found-scratch": f"it is as good without the teacher, as far as {seeds} can tell",
+        "found-labels": f"it is as good without the teacher's answers, as far as {seeds} can tell",
         "found-fresh": f"they are as good, as far as {seeds} can tell",
     }[other.kind]
     gain = pair_accuracies(found, other)

@@ -30,15 +30,15 @@ Key = tuple[str, str, str, str]
 class Proposal:
     """A student, its method and its options: what one trial of a search tries.
 
-    `options`: of the method, those set. `schedule`: what changes on the way. `fresh`: the student begins with drawn
-    weights, whatever the experiment says of others.
+    `options`: of the method, those set. `schedule`: what changes on the way. `init`: what the student begins with,
+    whatever the experiment says of others; empty leaves that to the experiment.
     """
 
     architecture: Architecture
     method: str
     options: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
     schedule: Schedule = ()
-    fresh: bool = False
+    init: str = ""
 
     @property
     def key(self) -> Key:
@@ -61,7 +61,7 @@ def init_of(experiment: Experiment, method: Method) -> str:
 
 
 def init_for(experiment: Experiment, proposal: Proposal) -> str:
-    return FRESH if proposal.fresh else init_of(experiment, proposal.made)
+    return proposal.init or init_of(experiment, proposal.made)
 
 
 def begins_warm(experiment: Experiment) -> bool:
@@ -77,13 +77,30 @@ def begins_warm(experiment: Experiment) -> bool:
 def from_fresh_weights(experiment: Experiment, proposal: Proposal) -> Proposal | None:
     """The same with a student that begins fresh; None where it does so anyway."""
     if inherits(proposal.made):
-        return dataclasses.replace(proposal, options={**proposal.options, "inherit": False}, fresh=True)
-    begun = proposal.first_changes.get(INIT, init_of(experiment, proposal.made))
-    if proposal.fresh or begun == FRESH:
+        return dataclasses.replace(proposal, options={**proposal.options, "inherit": False}, init=FRESH)
+    if begins_with(experiment, proposal) == FRESH:
         return None
     changes = {name: value for name, value in proposal.first_changes.items() if name != INIT}
     others = tuple(stage for stage in proposal.schedule if stage.start > 0)
-    return dataclasses.replace(proposal, fresh=True, schedule=(*([Stage(0.0, changes)] if changes else []), *others))
+    return dataclasses.replace(proposal, init=FRESH, schedule=(*([Stage(0.0, changes)] if changes else []), *others))
+
+
+def by_labels_alone(experiment: Experiment, proposal: Proposal) -> Proposal | None:
+    """The same student from the same weights, taught by labels alone: what is left without the teacher's answers.
+
+    None where it begins fresh, or its method makes the student. The recipe that it begins with stays.
+    """
+    begun = begins_with(experiment, proposal)
+    if begun == FRESH or not proposal.made.needs_teacher:
+        return None
+    kept = {name: value for name, value in proposal.first_changes.items() if name.startswith(RECIPE)}
+    schedule = (Stage(0.0, kept),) if kept else ()
+    return Proposal(proposal.architecture, "scratch", schedule=schedule, init=begun)
+
+
+def begins_with(experiment: Experiment, proposal: Proposal) -> str:
+    """What the student of a proposal begins with, by its own word before that of the experiment."""
+    return str(proposal.first_changes.get(INIT, init_for(experiment, proposal)))
 
 
 def plain_kd(experiment: Experiment, student: Architecture) -> Proposal:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-BaselineRole = Literal["default-scratch", "default-kd", "found-scratch", "found-fresh"]
-"""What the found student with its method is compared with; the last one where it begins with weights."""
+BaselineRole = Literal["default-scratch", "default-kd", "found-scratch", "found-labels", "found-fresh"]
+"""What the found student with its method is compared with; the last two where it begins with weights."""
 
 FinalRole = BaselineRole | Literal["found-method"]
 
@@ -17,5 +17,10 @@ ReadingName = Literal["compute", "shared-teacher", "epochs"]
 share them; epochs."""
 
 FOUND_FRESH: BaselineRole = "found-fresh"
+FOUND_LABELS: BaselineRole = "found-labels"
+"""The found student from the weights that it begins with, by labels alone."""
+
+OF_WARM_STARTS: tuple[BaselineRole, ...] = (FOUND_LABELS, FOUND_FRESH)
+"""Those that are trained only where the found student begins with weights."""
 
 READINGS: tuple[ReadingName, ...] = get_args(ReadingName)

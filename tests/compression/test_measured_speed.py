@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from automl_kd.compression import measured_speed
-from automl_kd.compression.measured_speed import TimedSteps, images_in, measure_searched, time_step
+from automl_kd.compression.measured_speed import TimedSteps, count_untaught, images_in, measure_searched, time_step
 from automl_kd.compression.timed_trials import TimedTrials
+from automl_kd.config import Experiment, Finalists, StudentSection
 from automl_kd.errors import TrialError
 from automl_kd.spec import Recipe
 
@@ -83,6 +84,25 @@ def test_pace_is_seconds_for_each_multiply_add_of_what_is_searched_over_the_defa
 
     monkeypatch.setattr(measured_speed, "time_trials", all_failed)
     assert measure_searched(context, alone, 2) == (1.6, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("baselines", "init", "trained"),
+    [
+        (("default-kd", "found-scratch", "found-labels"), "teacher", 2),
+        (("default-kd", "found-scratch", "found-labels"), "fresh", 1),
+        (("default-scratch", "found-scratch"), "fresh", 2),
+        (("default-kd",), "teacher", 0),
+    ],
+)
+def test_trainings_without_the_teacher_count_that_from_its_weights_where_there_is_one(baselines, init, trained):
+    experiment = Experiment(
+        name="counted",
+        space="search_spaces.resnet:SPACE",
+        student=StudentSection(init=init),
+        finalists=Finalists(baselines=baselines),
+    )
+    assert count_untaught(experiment) == trained
 
 
 def test_the_teachers_passes_are_what_is_left_beyond_the_students_steps():

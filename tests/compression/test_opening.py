@@ -107,9 +107,9 @@ def test_a_way_of_teaching_that_is_asked_for_gets_none_of_our_options(tmp_path):
     assert plan(tmp_path / "more", request_of(teacher=teacher, overrides=searched))[0].options == {}
 
 
-def test_one_student_is_held_against_itself_without_a_teacher(tmp_path):
+def test_one_student_is_held_against_itself_on_labels_alone(tmp_path):
     experiment, _, _ = plan(tmp_path, request_of(params=0, space="model:resnet8"))
-    assert experiment.finalists.baselines == ("default-scratch",)
+    assert experiment.finalists.baselines == ("default-scratch", "found-labels")
 
 
 def test_a_network_that_no_slices_can_be_taken_of_is_a_teacher_all_the_same(tmp_path, monkeypatch):

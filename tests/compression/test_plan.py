@@ -92,6 +92,8 @@ def test_finals_take_what_their_trainings_take_on_two_workers():
     beside = 15 * (8000 * 2e-3 + 0.6) + 2 * tested + SPEED.trial
     default = 15 * (epoch + teacher) + tested + SPEED.trial  # which trains longer for as many multiply-adds
     assert finals_seconds(larger, 2, 1, 10) == pytest.approx(beside + slow + default)
+    twice = dataclasses.replace(SPEED, untaught=2)  # from fresh weights, and from those that it begins with
+    assert finals_seconds(twice, 2, 1, 10) == pytest.approx(2 * scratch + 2 * by_kd + 10 * teacher)
 
 
 def test_a_worker_without_a_training_is_idle():

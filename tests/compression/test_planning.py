@@ -56,7 +56,7 @@ def test_small_images_get_a_small_space_and_a_default_within_the_limits(tmp_path
     assert experiment.search.trials == kept.plan.trials
     assert experiment.finalists.epochs == kept.plan.finals.epochs
     assert experiment.finalists.seeds == tuple(range(kept.plan.finals.seeds))
-    assert set(experiment.finalists.baselines) == {"default-kd", "found-scratch"}
+    assert set(experiment.finalists.baselines) == {"default-kd", "found-scratch", "found-labels"}
 
 
 @pytest.mark.parametrize(

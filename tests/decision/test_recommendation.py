@@ -14,7 +14,7 @@ from automl_kd.decision.recommendation import Recommendation, compare_teacher, r
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, Row
 from tests.results.distilled import KD, METHOD, trainings
-from tests.results.synthetic import contest_finals, four_arms
+from tests.results.synthetic import contest_finals, finals, four_arms
 
 BASE = {0: 0.90, 1: 0.91, 2: 0.92}
 GAINED = {0: 0.92, 1: 0.94, 2: 0.96}  # differences 2, 3, 4 points: 3.00 +- 2.48
@@ -104,6 +104,25 @@ def test_from_scratch_better(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        ({0: 0.93, 1: 0.94, 2: 0.95}, "it is as good without the teacher's answers, as far as 3 seeds can tell."),
+        ({0: 0.96, 1: 0.97, 2: 0.99}, "the teacher's answers did not help at equal compute."),
+    ],
+    ids=["as good", "better"],
+)
+def test_labels_alone_from_the_same_weights(tmp_path, accuracy, said):
+    rows = four_arms(GAINED, BASE)
+    warm = [dataclasses.replace(one, init="teacher") if one.role == "found-method" else one for one in rows]
+    found = next(one for one in warm if one.role == "found-method")
+    held = {"student": found.student, "architecture_id": found.architecture_id, "params": found.params}
+    alone = finals("found-labels", accuracy, method="scratch", init="teacher", **held)
+    chosen = recommend(tmp_path, [*warm, *alone])
+    assert chosen.headline == f"Train the found student on labels alone, from the same weights: {said}"
+    assert "found student trained on labels alone from the teacher's weights" in chosen.reason
+
+
 def test_of_two_that_are_better_validation_chooses(tmp_path):
     rows = with_scratch(
         four_arms(LOST, BASE), found_scratch={0: 0.96, 1: 0.97, 2: 0.98}, default_scratch={0: 0.97, 1: 0.98, 2: 0.99}
@@ -177,6 +196,20 @@ def test_in_a_comparison_the_pruned_teacher_is_better(tmp_path):
 def test_in_a_comparison_no_method_is_shown_to_help(tmp_path):
     found = contest(tmp_path, pruned=UNCLEAR)
     assert found.headline == "Keep the student by KD: pruned is not shown to help."
+
+
+def test_in_a_comparison_labels_alone_are_not_from_scratch_where_students_begin_with_weights(tmp_path):
+    methods = [
+        {"name": "kd", "title": "KD", "method": "kd"},
+        {"name": "warm", "title": "labels alone", "method": "scratch"},
+    ]
+    record = {"name": "methods", "comparison": {"reference": "kd", "methods": methods}}
+    rows = [
+        *contest_finals("kd", BASE, init="teacher"),
+        *contest_finals("warm", GAINED, method="scratch", init="teacher"),
+    ]
+    assert [one.kind for one in read(tmp_path, rows, record).candidates] == ["found-labels", "default-kd"]
+    assert recommend(tmp_path, rows, record).headline.startswith("Ship the student by labels alone")
 
 
 def test_a_distillation_that_helps(tmp_path):

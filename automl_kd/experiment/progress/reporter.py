@@ -14,7 +14,7 @@ from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.progress.events import StagePlan, TrialStatus, Watcher
 from automl_kd.experiment.proposals import begins_warm
 from automl_kd.results.store.folder import of_this_comparison
-from automl_kd.spec import FOUND_FRESH, Outcome, TrialSpec
+from automl_kd.spec import OF_WARM_STARTS, Outcome, TrialSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def work_of_finals(context: ExperimentContext, *, chosen: bool = False) -> float
 def count_finals(experiment: Experiment) -> int:
     """The most trainings at the end of a search: every baseline in every reading, and the found student."""
     finalists = experiment.finalists
-    baselines = [one for one in finalists.baselines if begins_warm(experiment) or one != FOUND_FRESH]
+    baselines = [one for one in finalists.baselines if begins_warm(experiment) or one not in OF_WARM_STARTS]
     return len(finalists.seeds) * (1 + len(baselines) * len(finalists.readings))
 
 

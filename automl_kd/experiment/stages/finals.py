@@ -18,7 +18,7 @@ from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
-from automl_kd.experiment.proposals import Key, Proposal, from_fresh_weights, plain_kd
+from automl_kd.experiment.proposals import Key, Proposal, by_labels_alone, from_fresh_weights, plain_kd
 from automl_kd.experiment.stages.lengths import (
     UNSHARED,
     Cost,
@@ -36,7 +36,7 @@ from automl_kd.results import units
 from automl_kd.results.statistics.power import seeds_to_show, shown_difference, spread_of_differences
 from automl_kd.results.store.folder import write_finals
 from automl_kd.space import Architecture
-from automl_kd.spec import FOUND_FRESH, BaselineRole, FinalRole, ReadingName, TrialSpec, read_schedule
+from automl_kd.spec import FOUND_FRESH, FOUND_LABELS, BaselineRole, FinalRole, ReadingName, TrialSpec, read_schedule
 
 
 class Training(NamedTuple):
@@ -129,14 +129,14 @@ def entrants(context: ExperimentContext, found: Proposal) -> list[Entrant]:
 def line_up(context: ExperimentContext, found: Proposal) -> list[Training]:
     """The baselines that are asked for, at the lengths of all readings, and the found student."""
     default, settings = context.baseline, context.experiment.finalists
-    proposals: dict[BaselineRole, Proposal] = {
+    proposals: dict[BaselineRole, Proposal | None] = {
         "default-scratch": Proposal(default, "scratch"),
         "default-kd": plain_kd(context.experiment, default),
         "found-scratch": Proposal(found.architecture, "scratch"),
+        FOUND_LABELS: by_labels_alone(context.experiment, found),
+        FOUND_FRESH: from_fresh_weights(context.experiment, found),
     }
-    if (fresh := from_fresh_weights(context.experiment, found)) is not None:
-        proposals[FOUND_FRESH] = fresh
-    baselines = {role: one for role, one in proposals.items() if role in settings.baselines}
+    baselines = {role: one for role, one in proposals.items() if one is not None and role in settings.baselines}
     trainings = [
         Training(role, one, length, tuple(served))
         for role, one in baselines.items()
@@ -150,9 +150,9 @@ def baseline_lengths(
 ) -> dict[ReadingName, Length]:
     """How long the baseline `one` is trained in each reading."""
     settings, full = context.experiment.finalists, full_length(context)
-    trained = {str((other.key, other.fresh)): other.made for other in (*baselines.values(), found)}
+    trained = {str((other.key, other.init)): other.made for other in (*baselines.values(), found)}
     shared = shared_teachers(context, trained, len(settings.seeds))
-    ours, theirs = (shared[str((other.key, other.fresh))] for other in (one, found))
+    ours, theirs = (shared[str((other.key, other.init))] for other in (one, found))
     budget = full.passes * estimate_epoch_macs(context, final_spec(context, found, full, settings.seeds[0]))
     price = price_by_formula(context, one)
     images = [len(images_of(context, other.made).train) for other in (found, one)]

@@ -27,6 +27,7 @@ ROLE_STYLES: dict[FinalRole, tuple[str, str]] = {
     "default-scratch": ("#050505", "o"),
     "default-kd": ("#060606", "s"),
     "found-scratch": ("#070707", "^"),
+    "found-labels": ("#0a0a0a", "P"),
     "found-fresh": ("#090909", "v"),
     "found-method": ("#080808", "D"),
 }

@@ -13,14 +13,15 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.store.row import FROM_FILE
-from automl_kd.spec import FOUND_FRESH, FinalRole
+from automl_kd.spec import FOUND_FRESH, FOUND_LABELS, FinalRole
 
-WARM_START = "warm start"
+WARM_START, ANSWERS = "warm start", "teacher's answers"
 
 ARMS: dict[FinalRole, str] = {
     "default-scratch": "default student, scratch",
     "default-kd": "default student, plain KD",
     "found-scratch": "found student, scratch",
+    "found-labels": "found student, labels alone, same weights",
     "found-fresh": "found student, its method, fresh weights",
     "found-method": "found student, its method",
 }
@@ -29,6 +30,7 @@ GAIN_QUESTIONS = {
     "search": "what the whole search gained",
     "architecture": "what the architecture gained by itself",
     "teaching": "what the teaching gained by itself",
+    ANSWERS: "what the teacher's answers gained by themselves",
     WARM_START: "what beginning with weights gained by itself",
 }
 """What each of `COMPARISONS` answers."""
@@ -37,10 +39,11 @@ COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
     "search": ("found-method", "default-kd"),
     "architecture": ("found-scratch", "default-scratch"),
     "teaching": ("found-method", "found-scratch"),
+    ANSWERS: ("found-method", FOUND_LABELS),
     WARM_START: ("found-method", FOUND_FRESH),
 }
-"""The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student, and
-of the weights that it begins with."""
+"""The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student,
+and where it begins with weights, of the teacher's answers and of these weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,13 +15,14 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.verdict.arms import Arm, StageCost, describe_teaching, have_same_teaching, paired
-from automl_kd.spec import BASELINE_ROLES, FOUND_FRESH, FinalRole
+from automl_kd.spec import BASELINE_ROLES, FOUND_FRESH, FOUND_LABELS, FinalRole
 
 BESIDE_SCRATCH, BESIDE_KD = "training from scratch", "plain KD"
-BESIDE_FRESH = "the same from fresh weights"
+BESIDE_LABELS, BESIDE_FRESH = "labels alone from the same weights", "the same from fresh weights"
 BASES: Mapping[FinalRole, str] = {
     "default-kd": BESIDE_KD,
     "default-scratch": BESIDE_SCRATCH,
+    FOUND_LABELS: BESIDE_LABELS,
     FOUND_FRESH: BESIDE_FRESH,
 }
 UNEQUAL = 1.05
@@ -42,13 +43,14 @@ def is_distillation(rows: pd.DataFrame, record: Mapping[str, Any] | None = None)
 def distillation_arms(arms: Mapping[FinalRole, Arm]) -> dict[FinalRole, Arm]:
     """The different trainings: from scratch, by plain KD, and by the method unless it is one of these.
 
-    Where students begin with weights, also the method's from fresh ones.
+    Where students begin with weights, also labels alone from these, and the method's from fresh ones.
     """
     scratch = arms.get("default-scratch") or arms.get("found-scratch")
     method, kd = arms.get("found-method"), arms.get("default-kd")
     found: dict[FinalRole, Arm | None] = {
         "default-scratch": scratch,
         "default-kd": kd,
+        FOUND_LABELS: arms.get(FOUND_LABELS),
         FOUND_FRESH: arms.get(FOUND_FRESH),
         "found-method": method,
     }
@@ -68,6 +70,8 @@ def training_title(role: FinalRole, one: Arm) -> str:
     """What a line of the table is called, such as "plain KD (temperature=4)"."""
     if role == "default-scratch":
         return "from scratch"
+    if role == FOUND_LABELS:
+        return BESIDE_LABELS
     return describe_teaching(one).replace("kd", BESIDE_KD, 1) if one.method == "kd" else describe_teaching(one)
 
 
@@ -191,9 +195,12 @@ def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
 
 def name_trainings(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of a distillation for a ranking beside others: what finals stand for in the words of a distillation."""
-    names = {"default-kd": BESIDE_KD, "found-method": "method", FOUND_FRESH: "method, fresh"} | dict.fromkeys(
-        ("default-scratch", "found-scratch"), "from scratch"
-    )
+    names = {
+        "default-kd": BESIDE_KD,
+        "found-method": "method",
+        FOUND_LABELS: "labels alone",
+        FOUND_FRESH: "method, fresh",
+    } | dict.fromkeys(("default-scratch", "found-scratch"), "from scratch")
     final = rows["trial_kind"] == "final"
     role = rows["role"].astype(str)
     return rows.assign(role=role.where(~final, role.map(lambda one: names.get(one, one))))

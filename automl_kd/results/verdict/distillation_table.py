@@ -13,7 +13,7 @@ from automl_kd.results.store.row import FROM_FILE
 from automl_kd.results.verdict.distillation import difference, distillation_arms, judged_role, training_title
 from automl_kd.results.verdict.gain import Verdict
 from automl_kd.results.verdict.readings import readings_sheet
-from automl_kd.spec import FOUND_FRESH, FinalRole
+from automl_kd.spec import FOUND_FRESH, FOUND_LABELS, FinalRole
 
 TRAINING_COLUMNS = (
     *("training", "validation, %", "test, %", "spread", "seeds", "params", "epochs", "time"),
@@ -75,7 +75,9 @@ def differences_sheet(judged: Verdict) -> Sheet:
     arms = distillation_arms(judged.arms)
     titles = {role: training_title(role, one) for role, one in arms.items()}
     role = judged_role(arms)
-    wanted: list[tuple[FinalRole, FinalRole]] = [(role, "default-kd"), (role, FOUND_FRESH), (role, "default-scratch")]
+    wanted: list[tuple[FinalRole, FinalRole]] = [
+        (role, one) for one in ("default-kd", FOUND_LABELS, FOUND_FRESH, "default-scratch")
+    ]
     pairs = dict.fromkeys([*wanted, ("default-kd", "default-scratch"), (FOUND_FRESH, "default-scratch")])
     lines = []
     for better, base in pairs:

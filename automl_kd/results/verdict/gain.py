@@ -1,9 +1,9 @@
 """The baseline comparison: what the search gained over the default student trained by plain KD.
 
-Four arms are trained with the same seeds: the default student and the found student, each from scratch and by
-distillation. The first reading that was trained, the same compute unless others were asked for, decides; all stand side
-by side. Differences are paired by seed, with a 95 % interval over seeds. The interval does not
-cover the choice of test examples.
+Arms are trained with the same seeds: the default student and the found student, each from scratch and by distillation;
+where it begins with weights, also the found one by labels alone from the same, and from fresh ones. The first reading
+that was trained, the same compute unless others were asked for, decides; all stand side by side. Differences are paired
+by seed, with a 95 % interval over seeds. The interval does not cover the choice of test examples.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from automl_kd.errors import ResultError
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.verdict.arms import (
+    ANSWERS,
     ARMS,
     COMPARISONS,
     GAIN_QUESTIONS,
@@ -52,7 +53,7 @@ from automl_kd.results.verdict.readings import (
     rows_in,
 )
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
-from automl_kd.spec import BASELINE_ROLES, FINAL_ROLES, FOUND_FRESH, FinalRole, ReadingName
+from automl_kd.spec import BASELINE_ROLES, FINAL_ROLES, OF_WARM_STARTS, FinalRole, ReadingName
 
 COSTED_STAGES = ("teacher", "search", "choice", "final")
 
@@ -99,8 +100,8 @@ def judge_search(
     known = {one: arms_in(all_finals, one, metric) for one in readings_in(all_finals)}
     reading, arms = next(iter(known.items()))
     final, asked = rows_in(all_finals, reading), asked_baselines(record)
-    if FOUND_FRESH not in set(all_finals["role"]):  # nothing began with weights, or none of it is trained yet
-        asked = tuple(one for one in asked if one != FOUND_FRESH)
+    # Where nothing begins with weights, or none of it is trained yet, nobody waits for what is compared with them.
+    asked = tuple(one for one in asked if one not in OF_WARM_STARTS or one in set(all_finals["role"]))
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     distilled = is_distillation(rows, record)
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
@@ -186,7 +187,7 @@ def asked_baselines(record: Mapping[str, Any] | None) -> tuple[str, ...]:
 def unanswered(asked: Sequence[str], arms: Mapping[FinalRole, Arm]) -> str:
     """The questions of a search that the baselines leave open, in a sentence; empty where all are answered."""
     found = arms.get("found-method")
-    trained = {*asked, "found-method", *([] if found is not None and found.init else [FOUND_FRESH])}
+    trained = {*asked, "found-method", *([] if found is not None and found.init else OF_WARM_STARTS)}
     left_open = [GAIN_QUESTIONS[name] for name, roles in COMPARISONS.items() if not trained.issuperset(roles)]
     if not left_open:
         return ""
@@ -238,6 +239,7 @@ def parts_sentence(gains: Mapping[str, Estimate]) -> str:
     parts = {
         "teaching": "the found student from scratch",
         "architecture": "the default student, both from scratch",
+        ANSWERS: "labels alone from the same weights",
         WARM_START: "the same from fresh weights",
     }
     known = {name: base for name, base in parts.items() if gains[name].n > 1}

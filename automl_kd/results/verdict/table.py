@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.verdict.arms import ARMS, WARM_START
+from automl_kd.results.verdict.arms import ANSWERS, ARMS, WARM_START
 from automl_kd.results.verdict.gain import Verdict
 from automl_kd.results.verdict.readings import readings_sheet
 
 
 def verdict_table(judged: Verdict) -> Sheet:
-    """The four arms, for people. Accuracies with 95 % intervals over seeds; costs are means per training."""
+    """The arms, for people. Accuracies with 95 % intervals over seeds; costs are means per training."""
     names = ["student", "test, %", "validation, %", "seeds", "params", "epochs", "training", "training MACs", "failed"]
     columns = [
         *(Column(name, numeric=place > 0) for place, name in enumerate(names)),
@@ -37,11 +37,12 @@ def verdict_table(judged: Verdict) -> Sheet:
 
 
 def gain_table(judged: Verdict) -> Sheet:
-    """The paired differences, in percentage points; that of a warm start where there is one."""
+    """The paired differences, in percentage points; those of a warm start where there is one."""
     titles = {
         "search": "the whole search: found student with its method, over default student with plain KD",
         "architecture": "the architecture: found student over default student, both from scratch",
         "teaching": "the teaching: found student with its method over the same from scratch",
+        ANSWERS: "the teacher's answers: found student with its method over labels alone from the same weights",
         WARM_START: "the warm start: found student with its method over the same from fresh weights",
     }
     rows = tuple(
@@ -52,7 +53,7 @@ def gain_table(judged: Verdict) -> Sheet:
             str(gain.n),
         )
         for name, gain in judged.gains.items()
-        if gain.n or name != WARM_START
+        if gain.n or name not in {ANSWERS, WARM_START}
     )
     names = ("what gained", "difference, points", "95 % interval", "seeds")
     return Sheet(tuple(Column(name, numeric=place > 0) for place, name in enumerate(names)), rows)
@@ -76,7 +77,7 @@ def cost_table(judged: Verdict) -> Sheet:
 
 
 def verdict_to_markdown(judged: Verdict) -> str:
-    """The verdict as Markdown: the sentence, the four arms, the differences, the costs."""
+    """The verdict as Markdown: the sentence, the arms, the differences, the costs."""
     tables = (verdict_table(judged), gain_table(judged), readings_sheet(judged.readings), cost_table(judged))
     close = " ".join(
         filter(None, [judged.parts_sentence, judged.readings_sentence, judged.teacher_sentence, judged.cost_sentence])

@@ -326,10 +326,14 @@ def test_where_students_begin_with_weights_the_found_one_also_begins_fresh(tmp_p
     assert fresh.recipe == warm.recipe
     if found.method == "kd":
         assert (warm.init, fresh.init, specs["default-kd"].init) == ("teacher", "fresh", "teacher")
+        labels = specs["found-labels"]
+        assert (labels.method, labels.init, labels.teacher) == ("scratch", "teacher", tiny.TEACHER)
+        assert (labels.architecture, labels.recipe) == (warm.architecture, specs["found-scratch"].recipe)
     else:
         assert (warm.options.get("inherit"), fresh.options["inherit"]) == (None, False)
+        assert "found-labels" not in specs  # the method makes the student
     assert specs["found-scratch"].init == "fresh"
-    assert "found-fresh" not in {one.role for one in entrants(thinned(context), found)}
+    assert not {"found-fresh", "found-labels"} & {one.role for one in entrants(thinned(context), found)}
 
 
 def thinned(context: ExperimentContext) -> ExperimentContext:
@@ -338,4 +342,4 @@ def thinned(context: ExperimentContext) -> ExperimentContext:
 
 
 def test_where_they_begin_fresh_anyway_there_is_no_such_training(taught):
-    assert "found-fresh" not in {one.role for one in entrants(taught, by_kd(SMALL))}
+    assert not {"found-fresh", "found-labels"} & {one.role for one in entrants(taught, by_kd(SMALL))}

@@ -92,6 +92,10 @@ def test_the_found_teaching_goes_into_the_finals_and_its_start_has_a_fresh_twin(
     twin = final_spec(context, by_role["found-fresh"], full_length(context), seed=0)
     (part,) = schedule_parts(twin)
     assert (part.spec.init, part.spec.recipe.lr, part.spec.recipe.augment) == ("fresh", 0.02, "none")
+    alone = final_spec(context, by_role["found-labels"], full_length(context), seed=0)
+    (part,) = schedule_parts(alone)
+    assert (part.spec.method, part.spec.init) == ("scratch", "teacher")
+    assert (part.spec.recipe.lr, part.spec.recipe.augment) == (0.02, "none")
 
 
 def test_the_experiment_of_a_trial_has_its_settings(tmp_path):

@@ -238,27 +238,35 @@ def test_epochs_are_written_with_the_fraction_of_the_last(epochs, last, text, tm
 
 
 def warm_rows() -> list[Row]:
-    """Found 94 %; the same from fresh weights 92 %."""
+    """Found 94 %; the same from fresh weights 92 %, and by labels alone from the same weights 93 %."""
     found = {"architecture_id": "f" * 12, "student": "found"}
     fresh = served(finals("found-fresh", {0: 0.91, 1: 0.92, 2: 0.93}, **found), mark="f")
+    labels = served(finals("found-labels", {0: 0.92, 1: 0.93, 2: 0.94}, method="scratch", **found), mark="l")
     rows = three_readings()
     warm = [dataclasses.replace(one, init="teacher") for one in rows if one.role == "found-method"]
-    return [*warm, *(one for one in rows if one.role != "found-method"), *fresh]
+    return [*warm, *(one for one in rows if one.role != "found-method"), *fresh, *labels]
 
 
 def test_what_beginning_with_weights_gained_is_told_apart(tmp_path):
     judged = judge(tmp_path, warm_rows())
     assert judged.gains["warm start"].mean == pytest.approx(0.02)
     assert "The warm start, against the same from fresh weights: gained 2.00 points" in judged.parts_sentence
+    assert judged.gains["teacher's answers"].mean == pytest.approx(0.01)
+    answers = "The teacher's answers, against labels alone from the same weights: gained 1.00 points"
+    assert answers in judged.parts_sentence
     assert "trained by kd from the teacher's weights reaches" in judged.sentence
     text = verdict_to_markdown(judged)
     assert "the warm start: found student with its method over the same from fresh weights" in text
+    assert "| found student, labels alone, same weights | 93.00" in text
 
 
 def test_without_it_no_line_asks_for_it(tmp_path):
     judged = judge(tmp_path, three_readings())
-    assert "warm start" not in verdict_to_markdown(judged) + judged.readings_sentence
+    said = verdict_to_markdown(judged) + judged.readings_sentence
+    assert "warm start" not in said
+    assert "same weights" not in said
     left_out = judge(
         tmp_path / "thinned", [one for one in warm_rows() if one.role != "found-fresh"], baselines=["default-kd"]
     )
     assert "what beginning with weights gained by itself" in left_out.readings_sentence
+    assert "what the teacher's answers gained by themselves" in left_out.readings_sentence
