@@ -171,7 +171,7 @@ def of_entry(one: ComparisonEntry, reference: str, finals: pd.DataFrame) -> Stud
     kind: CandidateKind = "default-kd" if method.name == reference else "method"
     begun = ours["init"].fillna("").ne("").any()
     untaught: CandidateKind = "found-labels" if begun else "default-scratch"
-    kind = {"scratch": untaught, PRUNED_METHOD: "pruned"}.get(method.method, kind)  # type: ignore[assignment]
+    kind = {"scratch": untaught, PRUNED_METHOD: "pruned"}.get(method.method, kind)
     return StudentCandidate(
         kind=kind,
         role=method.name,
