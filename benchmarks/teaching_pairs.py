@@ -1,7 +1,7 @@
 """Is what a search over ways of teaching found worth as much for other pairs of teacher and student?
 
 `python -m benchmarks.teaching_pairs FOUND TUNED OUT` reads the folders that teaching_search.toml and
-teaching_search_kd.toml left and writes an experiment for each of three pairs into the folder OUT, the pair of the search
+teaching_search_kd.toml left and writes an experiment for each of three pairs into the folder OUT, that of the search
 first: the found way of teaching and plain KD tuned by as many trials, both as they were found, beside training from
 scratch, at the compute of 12 epochs of the tuned KD with eight seeds that the search has not seen.
 `automl-kd search OUT/NAME.toml` runs one.

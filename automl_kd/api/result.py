@@ -177,22 +177,22 @@ class Result:
 
     @cached_property
     def best(self) -> BestStudent:
-        """The found student; of a comparison, the student of the method with the best mean on validation.
+        """The found student; of a comparison, that of the entry with the best mean on validation at full compute.
 
         `ResultError` if no final trial is complete.
         """
         if isinstance(self.verdict.details, Verdict):
             return self.best_of("found-method")
-        finals = self.complete_finals
-        means = finals.groupby("role", observed=True)["val_accuracy"].mean()
-        return self.best_of(str(means.idxmax()) if len(means) else "")
+        best = self.verdict.details.best
+        return self.best_of(best.compared_method.name if best else "")
 
     @property
     def complete_finals(self) -> pd.DataFrame:
-        """Of the reading that decides the verdict."""
-        rows = self.final_rows
-        finals = rows_in(rows[rows["trial_kind"] == "final"], self.verdict.details.reading)
-        return finals[finals["status"] == "complete"]
+        """Of the reading that decides the verdict; of a comparison each method's best options at full compute."""
+        rows, judged = self.final_rows, self.verdict.details
+        finals = rows_in(rows[rows["trial_kind"] == "final"], judged.reading)
+        finals = finals[finals["status"] == "complete"]
+        return judged.rows_of_standing(finals) if isinstance(judged, Comparison) else finals
 
     def best_of(self, role: str) -> BestStudent:
         """The student of one role of the finals, of the seed that is best on validation. `ResultError` without one."""

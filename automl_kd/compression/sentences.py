@@ -8,7 +8,10 @@ from automl_kd.compression.measured_speed import MeasuredSpeed
 from automl_kd.compression.plan import CompressPlan
 from automl_kd.config import Experiment
 from automl_kd.data import TEXTS
+from automl_kd.experiment.proposals import begins_warm
 from automl_kd.results import units
+from automl_kd.results.verdict.arms import ARMS
+from automl_kd.spec import OF_WARM_STARTS
 
 
 def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> Iterator[str]:
@@ -32,7 +35,7 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
     )
     finals = plan.finals
     yield (
-        f"comparison: found student, default student by plain KD and found student from scratch at equal compute, "
+        f"comparison at equal compute: {'; '.join(compared_trainings(experiment))}; "
         f"{units.some(finals.seeds, 'seed')} of {units.some(finals.epochs, 'epoch')} each, about "
         f"{units.duration(finals.seconds)}; lengths are settled when the search has ended"
     )
@@ -44,6 +47,19 @@ def plan_lines(experiment: Experiment, plan: CompressPlan, speed: MeasuredSpeed,
         f"{whole} in all; an epoch of the default student takes {units.duration(speed.epoch)} here, and the teacher's "
         f"passes over its {noun} {units.duration(speed.teacher_epoch)} once for each seed"
     )
+
+
+def compared_trainings(experiment: Experiment) -> Iterator[str]:
+    """What is trained at the end, as tables call it."""
+    absent = () if begins_warm(experiment) else OF_WARM_STARTS
+    for role, title in ARMS.items():
+        if role == "found-method" or (role in experiment.finalists.baselines and role not in absent):
+            yield title.replace("default ", "").replace("found ", "") if is_fixed(experiment) else title
+
+
+def is_fixed(experiment: Experiment) -> bool:
+    """Whether there is one student, which is not searched."""
+    return experiment.space.startswith("model:")
 
 
 def forecast_seconds(plan: CompressPlan, speed: MeasuredSpeed, spent: float) -> float:

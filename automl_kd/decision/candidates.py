@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from automl_kd.errors import ResultError
+from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison, comparison_of, record_of
 from automl_kd.results.comparison.entries import ComparisonEntry
 from automl_kd.results.published import stand_in_sentence
@@ -106,6 +107,7 @@ class JudgedExperiment:
         judged = compared or judge_search(rows, scores=read_scores(folder), record=record)
         finals = rows_in(rows[rows["trial_kind"] == "final"], judged.reading)
         finals = finals[finals["status"] == "complete"]
+        finals = judged.rows_of_standing(finals) if isinstance(judged, Comparison) else finals
         found, candidates = gather_candidates(judged, finals)
         placed = {one.role: with_costs(one, finals, latencies) for one in candidates}
         return JudgedExperiment(
@@ -124,10 +126,9 @@ class JudgedExperiment:
 def gather_candidates(judged: Verdict | Comparison, finals: pd.DataFrame) -> tuple[str, list[StudentCandidate]]:
     """The role of the found one, and all."""
     if isinstance(judged, Comparison):
-        entries = [one for one in judged.at(1.0) if one.test.n]
-        best = max(entries, key=lambda one: one.val_mean, default=None)
+        best = judged.best
         return best.compared_method.name if best else "", [
-            of_entry(one, judged.reference.name, finals) for one in entries if one.compared_method.name != ""
+            of_entry(one, judged.reference.name, finals) for one in judged.standing.values()
         ]
     arms = distillation_arms(judged.arms) if judged.distilled else judged.arms
     found = judged_role(arms) if judged.distilled else "found-method"
@@ -141,7 +142,7 @@ def of_arm(role: FinalRole, one: Arm, *, distilled: bool) -> StudentCandidate:
         kind="pruned" if pruned else ROLE_KINDS[role],
         role=role,
         title=training_title(role, one) if distilled else ARMS[role],
-        phrase=phrase_of(role, teaching, distilled=distilled) if not pruned else f"the pruned teacher ({one.student})",
+        phrase=phrase_of(role, one, distilled=distilled) if not pruned else f"the pruned teacher ({one.student})",
         student=one.student,
         teaching=teaching,
         architecture_id=one.architecture_id,
@@ -153,12 +154,13 @@ def of_arm(role: FinalRole, one: Arm, *, distilled: bool) -> StudentCandidate:
     )
 
 
-def phrase_of(role: FinalRole, teaching: str, *, distilled: bool) -> str:
+def phrase_of(role: FinalRole, one: Arm, *, distilled: bool) -> str:
+    teaching = describe_teaching(one)
     student = "the student" if distilled else f"the {role.partition('-')[0]} student"
     if role.endswith("scratch"):
         return f"{student} trained from scratch"
     if role == "default-kd":
-        return f"{student} with plain KD"
+        return f"{student} with plain KD{units.beginning(one.init)}"
     if role == "found-labels":
         return f"{student} trained {teaching.replace('scratch', 'on labels alone', 1)}"
     return f"{student} trained by {teaching}" + " from fresh weights" * (role == "found-fresh")

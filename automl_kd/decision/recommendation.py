@@ -27,6 +27,9 @@ SIMPLER: tuple[CandidateKind, ...] = ("default-scratch", "default-kd", "found-sc
 SMALLER = 0.9
 """A ratio of costs from which on a student is called smaller."""
 
+AS_FAST = 1.05
+"""A ratio up to which latencies, which are measured, are not told apart."""
+
 
 class Recommendation(NamedTuple):
     """`headline`: what to do. `reason`: the numbers that say so. `chosen`: what to ship; None where undecided."""
@@ -47,11 +50,14 @@ def recommend_candidate(experiment: JudgedExperiment) -> Recommendation:
     if found is None or not known:
         return Recommendation("undecided", "Nothing can be decided yet.", undecided_reason(experiment), None)
     where = f" {WHERE[experiment.judged.reading]}"
-    if all(gains[one.role].n == 1 for one in known):
-        differences = "; ".join(f"{units.points(gains[one.role].mean)} points over {one.phrase}" for one in known)
+    untold = [one for one in known if gains[one.role].n == 1]
+    if len(untold) == len(known) or any(one.kind == "default-kd" for one in untold):
+        differences = "; ".join(f"{units.points(gains[one.role].mean)} points over {one.phrase}" for one in untold)
         reason = f"With one seed {found.phrase} differs by {differences}{where}."
         return Recommendation("undecided", "One seed cannot tell the students apart: train more.", reason, None)
-    return judge_found(experiment, found, {one.role: one for one in known}, gains)
+    told = judge_found(experiment, found, {one.role: one for one in known if one not in untold}, gains)
+    left_open = "".join(f" Nothing is known of {one.phrase}, as they share one seed." for one in untold)
+    return told._replace(reason=f"{told.reason}{left_open}")
 
 
 def judge_found(
@@ -81,6 +87,13 @@ def pair_accuracies(better: StudentCandidate, base: StudentCandidate) -> Estimat
     return estimate_mean(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
 
 
+def percents_of(one: StudentCandidate, other: StudentCandidate) -> tuple[str, str]:
+    """Test accuracies of both, means over the seeds that both completed, as their difference is."""
+    shared = [seed for seed in one.accuracy if seed in other.accuracy]
+    ours, theirs = (estimate_mean(each.accuracy[seed] for seed in shared).mean for each in (one, other))
+    return units.percent(ours), units.percent(theirs)
+
+
 def is_same_training(found: StudentCandidate, other: StudentCandidate) -> bool:
     same = ("architecture_id", "teaching", "length")
     return other.kind == "default-kd" and all(getattr(found, name) == getattr(other, name) for name in same)
@@ -103,13 +116,18 @@ def simplest_of(equal: Iterable[StudentCandidate], found: StudentCandidate) -> S
 
 def is_smaller(one: StudentCandidate, other: StudentCandidate) -> bool:
     """Whether it costs clearly less in parameters, multiply-adds or latency, and more in none of them."""
-    ratios = cost_ratios(one, other).values()
-    return bool(ratios) and min(ratios) <= SMALLER and max(ratios) <= 1
+    ratios = cost_ratios(one, other)
+    more = any(ratio > (AS_FAST if name == "latency" else 1) for name, ratio in ratios.items())
+    return bool(ratios) and min(ratios.values()) <= SMALLER and not more
 
 
 def cost_ratios(one: StudentCandidate, other: StudentCandidate) -> dict[str, float]:
-    """Parameters and multiply-adds of `one` over those of `other`, by their names for people, where both are known."""
-    pairs = {"parameters": (one.params, other.params), "multiply-adds": (one.macs, other.macs)}
+    """What `one` costs over what `other` does, by the names of costs for people, where both are known."""
+    pairs = {
+        "parameters": (one.params, other.params),
+        "multiply-adds": (one.macs, other.macs),
+        "latency": (one.latency_ms, other.latency_ms),
+    }
     return {name: ours / theirs for name, (ours, theirs) in pairs.items() if ours and theirs}
 
 
@@ -153,10 +171,10 @@ def take_better(
         why = {"default-scratch": f"the teacher did not help{where}", "default-kd": f"{found.title} did not help"}.get(
             other.kind, "it is better"
         )
-    gain = pair_accuracies(other, found)
+    gain, (theirs, ours) = pair_accuracies(other, found), percents_of(other, found)
     reason = (
-        f"{upper(other.phrase)} reaches {units.percent(other.test.mean)} % on test, {bare_points(gain)} points "
-        f"more than {found.phrase} with {units.percent(found.test.mean)} % ({interval_of(gain)}){where}."
+        f"{upper(other.phrase)} reaches {theirs} % on test, {bare_points(gain)} points more than {found.phrase} with "
+        f"{ours} % ({interval_of(gain)}){where}."
     )
     return Recommendation("keep", headline_of(experiment, other, why), f"{reason}{compare_costs(other, found)}", other)
 
@@ -174,11 +192,10 @@ def take_simpler(
         "found-labels": f"it is as good without the teacher's answers, as far as {seeds} can tell",
         "found-fresh": f"they are as good, as far as {seeds} can tell",
     }[other.kind]
-    gain = pair_accuracies(found, other)
+    gain, (ours, theirs) = pair_accuracies(found, other), percents_of(found, other)
     reason = (
-        f"No gain of {found.phrase} ({units.percent(found.test.mean)} % on test) over {other.phrase} "
-        f"({units.percent(other.test.mean)} %) is shown (difference {units.points(gain.mean)} points, "
-        f"{interval_of(gain)}){where}."
+        f"No gain of {found.phrase} ({ours} % on test) over {other.phrase} ({theirs} %) is shown "
+        f"(difference {units.points(gain.mean)} points, {interval_of(gain)}){where}."
     )
     return Recommendation("keep", headline_of(experiment, other, why), f"{reason}{compare_costs(found, other)}", other)
 
@@ -188,8 +205,8 @@ def ship_found(
 ) -> Recommendation:
     """The found one is better than what is simpler, or as good as what is larger."""
     base = next((one for one in known if one.kind == "default-kd"), known[0])
-    gain = gains[base.role]
-    reached = f"on test it reaches {units.percent(found.test.mean)} %, {base.phrase} {units.percent(base.test.mean)} %"
+    gain, (ours, theirs) = gains[base.role], percents_of(found, base)
+    reached = f"on test it reaches {ours} %, {base.phrase} {theirs} %"
     what = "your teacher, pruned" if found.kind == "pruned" else "the found student"
     if found.kind == "method":
         what = f"the student by {found.title}"
@@ -199,7 +216,7 @@ def ship_found(
         head = f"Ship {what}: it is {bare_points(gain)} points better than {base.phrase}."
         reason = f"{upper(reached)} ({interval_of(gain)}){where}."
     else:
-        head = f"Ship {what}: it is smaller, and no loss in accuracy is shown."
+        head = f"Ship {what}: it costs less, and no loss in accuracy is shown."
         reason = f"{upper(reached)} (difference {units.points(gain.mean)} points, {interval_of(gain)}){where}."
     unclear = [one for one in known if one is not base and not is_clear(gains[one.role])]
     beside = "".join(

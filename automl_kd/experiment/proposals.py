@@ -88,14 +88,21 @@ def from_fresh_weights(experiment: Experiment, proposal: Proposal) -> Proposal |
 def by_labels_alone(experiment: Experiment, proposal: Proposal) -> Proposal | None:
     """The same student from the same weights, taught by labels alone: what is left without the teacher's answers.
 
-    None where it begins fresh, or its method makes the student. The recipe that it begins with stays.
+    None where it begins fresh, or its method makes the student.
     """
     begun = begins_with(experiment, proposal)
     if begun == FRESH or not proposal.made.needs_teacher:
         return None
-    kept = {name: value for name, value in proposal.first_changes.items() if name.startswith(RECIPE)}
-    schedule = (Stage(0.0, kept),) if kept else ()
-    return Proposal(proposal.architecture, "scratch", schedule=schedule, init=begun)
+    return dataclasses.replace(without_teacher(proposal), init=begun)
+
+
+def without_teacher(proposal: Proposal) -> Proposal:
+    """The same student without a teacher, from fresh weights, by the recipe that was found."""
+    kept = (
+        Stage(stage.start, {name: value for name, value in stage.changes.items() if name.startswith(RECIPE)})
+        for stage in proposal.schedule
+    )
+    return Proposal(proposal.architecture, "scratch", schedule=tuple(one for one in kept if one.changes))
 
 
 def begins_with(experiment: Experiment, proposal: Proposal) -> str:

@@ -9,8 +9,12 @@ from pathlib import PurePath
 from typing import Any
 
 from automl_kd.export.subject import Subject
+from automl_kd.methods import make_method
+from automl_kd.methods.schedule import INIT, RECIPE, first_changes
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
+from automl_kd.space import Scalar
+from automl_kd.spec import FRESH, FROM_TEACHER, TrialSpec
 
 LOADING = """```python
 import automl_kd
@@ -84,16 +88,32 @@ def name_data_set(subject: Subject) -> str:
 
 def introduction(subject: Subject) -> str:
     spec, given = subject.spec, subject.input
-    teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher else ""
-    options = ", ".join(f"{name} = {value}" for name, value in spec.options.items())
+    taught = make_method(spec.method, spec.options).needs_teacher
+    teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher and taught else ""
+    options = ", ".join(f"{name} = {value}" for name, value in {**spec.options, **recipe_of(spec)}.items())
     size = sum(one.numel() for one in subject.student.parameters())
     test = subject.row.get("test_accuracy")
+    by = f"by {spec.method}" if taught else "on labels alone"
     reached = f" It is right on {units.percent(test)} % of the test {given.noun}." if test is not None else ""
     return (
         f"A network for {given.summary} and {given.shape.classes} classes, with "
-        f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} by {spec.method}"
-        f"{f' ({options})' if options else ''}{teacher}.{reached}"
+        f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} {by}"
+        f"{f' ({options})' if options else ''}{describe_start(spec)}{teacher}.{reached}"
     )
+
+
+def recipe_of(spec: TrialSpec) -> dict[str, Scalar]:
+    """What a search found of the recipe, by the names of its fields."""
+    changes = first_changes(spec.schedule)
+    return {name.removeprefix(RECIPE): value for name, value in changes.items() if name.startswith(RECIPE)}
+
+
+def describe_start(spec: TrialSpec) -> str:
+    """What it began with; empty for drawn weights."""
+    begun = str(first_changes(spec.schedule).get(INIT, spec.init))
+    if begun == FROM_TEACHER and spec.teacher:
+        return f" from the weights of {teacher_label(spec.teacher)}"
+    return "" if begun == FRESH else units.beginning("parent" if spec.parent else begun)
 
 
 def describe_standing(subject: Subject) -> str:

@@ -16,8 +16,10 @@ from torch import Tensor
 import automl_kd
 from automl_kd.errors import CheckpointError, DataError, ExportError
 from automl_kd.export import ComparisonText, ExportOptions, Subject, export_student, graphs
+from automl_kd.export.card import introduction
 from automl_kd.export.runners import RUNNERS, run_onnx, run_program
 from automl_kd.models.weights.checkpoint import load_weights
+from automl_kd.spec import Stage, TeacherSpec
 from automl_kd.tasks import find_task
 from tests import tiny
 
@@ -173,6 +175,22 @@ def test_the_page_tells_what_is_known(subject, tmp_path):
         "| student.pt2 | 64 | 22 |",
     ):
         assert text in body
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "said"),
+    [
+        ("scratch", {}, "on labels alone from the weights of resnet20."),
+        ("kd", {}, "by kd from the weights of resnet20, taught by resnet20."),
+        ("kd", {"recipe.lr": 0.02}, "by kd (lr = 0.02) from the weights of resnet20, taught by resnet20."),
+        ("kd", {"student.init": "fresh"}, "by kd, taught by resnet20."),
+    ],
+)
+def test_the_page_tells_what_it_began_with_and_who_taught_it(subject, tmp_path, method, changes, said):
+    schedule = (Stage(0.0, changes),) if changes else ()
+    teacher = TeacherSpec(model="resnet20")
+    given = replace(subject.spec, method=method, init="teacher", teacher=teacher, schedule=schedule)
+    assert said in introduction(replace(subject, spec=given))
 
 
 def test_the_page_names_no_folder_of_this_machine(subject, tmp_path):

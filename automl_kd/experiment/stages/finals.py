@@ -18,7 +18,7 @@ from automl_kd.config import CHOICE_SEEDS
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.cost_estimates import estimate_epoch_macs
 from automl_kd.experiment.progress.reporter import work_of_finals
-from automl_kd.experiment.proposals import Key, Proposal, by_labels_alone, from_fresh_weights, plain_kd
+from automl_kd.experiment.proposals import Key, Proposal, by_labels_alone, from_fresh_weights, plain_kd, without_teacher
 from automl_kd.experiment.stages.lengths import (
     UNSHARED,
     Cost,
@@ -132,7 +132,7 @@ def line_up(context: ExperimentContext, found: Proposal) -> list[Training]:
     proposals: dict[BaselineRole, Proposal | None] = {
         "default-scratch": Proposal(default, "scratch"),
         "default-kd": plain_kd(context.experiment, default),
-        "found-scratch": Proposal(found.architecture, "scratch"),
+        "found-scratch": without_teacher(found),
         FOUND_LABELS: by_labels_alone(context.experiment, found),
         FOUND_FRESH: from_fresh_weights(context.experiment, found),
     }
@@ -154,7 +154,7 @@ def baseline_lengths(
     shared = shared_teachers(context, trained, len(settings.seeds))
     ours, theirs = (shared[str((other.key, other.init))] for other in (one, found))
     budget = full.passes * estimate_epoch_macs(context, final_spec(context, found, full, settings.seeds[0]))
-    price = price_by_formula(context, one)
+    price = price_of_epoch(context, one, found)
     images = [len(images_of(context, other.made).train) for other in (found, one)]
     fitted: dict[ReadingName, Callable[[], Length]] = {
         "compute": lambda: equal_length(context, budget, UNSHARED.cost(price)),
@@ -169,6 +169,20 @@ def equal_length(context: ExperimentContext, budget: float, cost: Cost) -> Lengt
     if context.experiment.finalists.whole_epochs:
         return whole_length_above(budget, cost)
     return fitting_length(budget, cost, full_length(context))
+
+
+def price_of_epoch(context: ExperimentContext, one: Proposal, found: Proposal) -> float:
+    """Multiply-adds of an epoch: by formula of plain ways of teaching, else as the found student's are known.
+
+    Formulas know nothing of layers that losses have of their own, or of searches inside a method.
+    """
+    if one.method != found.method or one.method in EXACT_FORMULAS:
+        return price_by_formula(context, one)
+    return estimate_epoch_macs(context, final_spec(context, one, full_length(context), 0))
+
+
+EXACT_FORMULAS = {"scratch", "kd"}
+"""Methods whose formula is all that a training takes."""
 
 
 def price_by_formula(context: ExperimentContext, proposal: Proposal) -> float:

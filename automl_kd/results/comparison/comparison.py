@@ -88,6 +88,28 @@ class Comparison:
     def at(self, compute_fraction: float) -> list[ComparisonEntry]:
         return [one for one in self.entries if one.compute_fraction == compute_fraction]
 
+    @property
+    def standing(self) -> dict[str, ComparisonEntry]:
+        """Of each method, by its name, its best options on validation at the most compute of the comparison."""
+        found: dict[str, ComparisonEntry] = {}
+        for one in self.at(max(self.fractions, default=1.0)):
+            if one.test.n:
+                found.setdefault(one.compared_method.name, one)
+        return found
+
+    @property
+    def best(self) -> ComparisonEntry | None:
+        """The best on validation of `standing`, of those with as many complete seeds as any; None before the first."""
+        known = self.standing.values()
+        seeds = max((one.test.n for one in known), default=0)
+        return min((one for one in known if one.test.n == seeds), key=place, default=None)
+
+    def rows_of_standing(self, finals: pd.DataFrame) -> pd.DataFrame:
+        """Those of `finals` that `standing` is of: one set of options and one length for each method."""
+        held = {(name, one.options_json, one.compute_fraction) for name, one in self.standing.items()}
+        given = zip(finals["role"], finals["options_json"], finals["compute_fraction"].fillna(1.0), strict=True)
+        return finals[[(str(role), str(options), float(share)) in held for role, options, share in given]]
+
 
 def comparison_of(folder: Path, rows: pd.DataFrame) -> Comparison | None:
     """The comparison in an experiment's folder; None if that is a search for a student, or has no record."""

@@ -6,6 +6,7 @@ Arms are compared seed by seed: each seed gives one difference, and the 95 % int
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -44,6 +45,15 @@ COMPARISONS: dict[str, tuple[FinalRole, FinalRole]] = {
 }
 """The comparisons: the gain of the whole search, of the architecture alone, of distillation for the found student,
 and where it begins with weights, of the teacher's answers and of these weights."""
+
+
+PLAIN_PARTS = {
+    "search": "whole search",
+    "architecture": "architecture",
+    "teaching": "teaching",
+    ANSWERS: ANSWERS,
+    WARM_START: WARM_START,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +135,22 @@ def paired(arms: dict[FinalRole, Arm], better: FinalRole, base: FinalRole) -> Es
     ours, theirs = arms[better].accuracy, arms[base].accuracy
     # Rounded far below what a test set resolves, so that equal differences have no spread from the last bits.
     return estimate_mean(round(ours[seed] - theirs[seed], 12) for seed in ours if seed in theirs)
+
+
+def part_titles(arms: Mapping[FinalRole, Arm]) -> dict[str, str]:
+    """What each of `COMPARISONS` holds apart, by its key.
+
+    From scratch a student begins fresh, so that against it teaching and start count together; and it has the recipe
+    that was found, so that against the default student architecture and recipe do.
+    """
+    titles = dict(PLAIN_PARTS)
+    found, alone, default = (arms.get(role) for role in ("found-method", "found-scratch", "default-scratch"))
+    if found is not None and found.init:
+        titles["teaching"] = "teaching and the start"
+    if alone is not None and default is not None and alone.schedule_json != default.schedule_json:
+        same = alone.architecture_id == default.architecture_id
+        titles["architecture"] = "recipe" if same else "architecture and the recipe"
+    return titles
 
 
 def stage_cost(rows: pd.DataFrame, trial_kind: str, unit: Arm | None) -> StageCost:

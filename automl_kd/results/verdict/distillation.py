@@ -15,7 +15,7 @@ import pandas as pd
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import Estimate, estimate_mean
 from automl_kd.results.verdict.arms import Arm, StageCost, describe_teaching, have_same_teaching, paired
-from automl_kd.spec import BASELINE_ROLES, FOUND_FRESH, FOUND_LABELS, FinalRole
+from automl_kd.spec import BASELINE_ROLES, FOUND_FRESH, FOUND_LABELS, FinalRole, ReadingName
 
 BESIDE_SCRATCH, BESIDE_KD = "training from scratch", "plain KD"
 BESIDE_LABELS, BESIDE_FRESH = "labels alone from the same weights", "the same from fresh weights"
@@ -116,9 +116,9 @@ def headline(gained: list[str], lost: list[str], compared: int, *, untold: bool)
     if compared in (len(gained), len(lost)):
         return "Gained" if gained else "Worse"
     if lost:
-        return f"Worse than {lost[0]}"
+        return f"Worse than {' and '.join(lost)}"
     if gained:
-        return f"Gained over {gained[0]} alone"
+        return f"Gained over {' and '.join(gained)}" + " alone" * (len(gained) == 1)
     return "One seed cannot separate a gain from chance" if untold else "No gain is shown"
 
 
@@ -161,7 +161,9 @@ def missing_training(final: pd.DataFrame, arms: Mapping[FinalRole, Arm]) -> str:
     return f"No verdict: none of {units.some(len(ours), 'training')} {titles[role]} is complete."
 
 
-def distillation_costs(costs: tuple[StageCost, ...], found: Mapping[FinalRole, Arm]) -> str:
+def distillation_costs(
+    costs: tuple[StageCost, ...], found: Mapping[FinalRole, Arm], reading: ReadingName = "compute"
+) -> str:
     """What the teacher took, and whether the comparison was made at equal compute."""
     teacher = next((one for one in costs if one.stage == "teacher" and one.trials), None)
     text = "No teacher was trained here."
@@ -173,10 +175,10 @@ def distillation_costs(costs: tuple[StageCost, ...], found: Mapping[FinalRole, A
         share = "" if math.isnan(teacher.trainings) else f", as much as {units.times(teacher.trainings)} trainings"
         text += f"{share} of the student by plain KD." if share else "."
     arms = distillation_arms(found)
-    return " ".join([text, *unequal_compute(arms)])
+    return " ".join([text, *unequal_compute(arms, reading)])
 
 
-def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
+def unequal_compute(arms: Mapping[FinalRole, Arm], reading: ReadingName = "compute") -> list[str]:
     """A sentence for each baseline that did not have the compute of the training that is judged."""
     role = judged_role(arms)
     found = []
@@ -187,7 +189,7 @@ def unequal_compute(arms: Mapping[FinalRole, Arm]) -> list[str]:
         if ratio > UNEQUAL:
             found.append(f"The compute was not equal: {by} took {units.times(ratio)} times that of {name}.")
         elif ratio * UNEQUAL < 1:
-            whole = "Epochs are whole, so " if base.last_epoch == 1 else ""
+            whole = "Epochs are whole, so " if reading == "compute" and base.last_epoch == 1 else ""
             more = f"{name} had more compute: {units.times(1 / ratio)} times that of {by}."
             found.append(whole + more if whole else more[:1].upper() + more[1:])
     return found

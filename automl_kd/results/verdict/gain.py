@@ -30,6 +30,7 @@ from automl_kd.results.verdict.arms import (
     describe_teaching,
     have_same_teaching,
     paired,
+    part_titles,
     stage_cost,
 )
 from automl_kd.results.verdict.distillation import (
@@ -99,9 +100,9 @@ def judge_search(
     all_finals = rows[rows["trial_kind"] == "final"]
     known = {one: arms_in(all_finals, one, metric) for one in readings_in(all_finals)}
     reading, arms = next(iter(known.items()))
-    final, asked = rows_in(all_finals, reading), asked_baselines(record)
+    final, baselines = rows_in(all_finals, reading), asked_baselines(record)
     # Where nothing begins with weights, or none of it is trained yet, nobody waits for what is compared with them.
-    asked = tuple(one for one in asked if one not in OF_WARM_STARTS or one in set(all_finals["role"]))
+    asked = tuple(one for one in baselines if one not in OF_WARM_STARTS or one in set(all_finals["role"]))
     gains = {name: paired(arms, better, base) for name, (better, base) in COMPARISONS.items()}
     distilled = is_distillation(rows, record)
     costs = tuple(stage_cost(rows, trial_kind, arms.get("default-kd")) for trial_kind in COSTED_STAGES)
@@ -116,15 +117,17 @@ def judge_search(
     titles = BASES if distilled else {role: f"the {title}," for role, title in ARMS.items()}
     lengths = lengths_of(all_finals, distillation_arms(arms) if distilled else arms, metric)
     longer = (doubling_sentence(titles[role], one) for role, one in lengths.items() if role in titles)
-    sentences = [disagreement_sentence(readings), *longer, "" if distilled else unanswered(asked, arms)]
+    sentences = [disagreement_sentence(readings), *longer, "" if distilled else unanswered(baselines, arms)]
     return Verdict(
         arms=arms,
         gains=gains,
         costs=tuple(one for one in costs if one.trials),
         sentence=f"{warned} {judged}" if warned else judged,
-        cost_sentence=distillation_costs(costs, arms) if distilled else cost_sentence(costs, arms, scores),
+        cost_sentence=distillation_costs(costs, arms, reading)
+        if distilled
+        else cost_sentence(costs, arms, scores, reading),
         teacher_sentence="" if warned else accuracy_of(teacher),
-        parts_sentence="" if distilled else parts_sentence(gains),
+        parts_sentence="" if distilled else parts_sentence(gains, arms),
         distilled=distilled,
         reading=reading,
         readings=readings,
@@ -234,7 +237,7 @@ def verdict_sentence(
     return f"{judge_gain(gain)} {where}: {comparison(found, base)}{close}."
 
 
-def parts_sentence(gains: Mapping[str, Estimate]) -> str:
+def parts_sentence(gains: Mapping[str, Estimate], arms: Mapping[FinalRole, Arm]) -> str:
     """What the teaching and the architecture gained, each beside the same without it; empty where that is not known."""
     parts = {
         "teaching": "the found student from scratch",
@@ -243,7 +246,8 @@ def parts_sentence(gains: Mapping[str, Estimate]) -> str:
         WARM_START: "the same from fresh weights",
     }
     known = {name: base for name, base in parts.items() if gains[name].n > 1}
-    return " ".join(f"The {name}, against {base}: {judge_part(gains[name])}." for name, base in known.items())
+    titles = part_titles(arms)
+    return " ".join(f"The {titles[name]}, against {base}: {judge_part(gains[name])}." for name, base in known.items())
 
 
 def judge_part(gain: Estimate) -> str:
@@ -279,7 +283,7 @@ def comparison(found: Arm, base: Arm) -> str:
     )
     return (
         f"the found student {describe_arm(found)} trained by {describe_teaching(found)} reaches {ours} on test,"
-        f" the default student {describe_arm(base)} with plain KD {theirs}"
+        f" the default student {describe_arm(base)} with plain KD{units.beginning(base.init)} {theirs}"
     )
 
 
@@ -287,7 +291,12 @@ def describe_arm(one: Arm) -> str:
     return f"({one.student}, {units.format_count(one.params)} parameters)" if one.params else f"({one.student})"
 
 
-def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scores: pd.DataFrame | None) -> str:
+def cost_sentence(
+    costs: tuple[StageCost, ...],
+    arms: dict[FinalRole, Arm],
+    scores: pd.DataFrame | None,
+    reading: ReadingName = "compute",
+) -> str:
     """What the search and the teacher cost, and whether the comparison was made at equal compute."""
     teacher, search, choice, _ = costs
     parts = [f"The search took {describe_cost(search)}" if search.trials else "No search trial is recorded"]
@@ -305,7 +314,8 @@ def cost_sentence(costs: tuple[StageCost, ...], arms: dict[FinalRole, Arm], scor
             " multiply-adds of one of the default student."
         )
     if ratio is not None and ratio * UNEQUAL < 1:
-        whole = "Epochs are whole, so the default" if arms["default-kd"].last_epoch == 1 else "The default"
+        rounded = reading == "compute" and arms["default-kd"].last_epoch == 1
+        whole = "Epochs are whole, so the default" if rounded else "The default"
         text += (
             f" {whole} student had more compute: {units.times(1 / ratio)} times the multiply-adds of the found one in"
             " each training."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
-from automl_kd.results.verdict.arms import ANSWERS, ARMS, WARM_START
+from automl_kd.results.verdict.arms import ANSWERS, ARMS, WARM_START, part_titles
 from automl_kd.results.verdict.gain import Verdict
 from automl_kd.results.verdict.readings import readings_sheet
 
@@ -29,7 +29,7 @@ def verdict_table(judged: Verdict) -> Sheet:
             units.format_count(one.train_macs),
             str(one.failed),
             one.student,
-            one.method,
+            one.method + units.beginning(one.init),
         )
         for role, one in judged.arms.items()
     )
@@ -38,16 +38,17 @@ def verdict_table(judged: Verdict) -> Sheet:
 
 def gain_table(judged: Verdict) -> Sheet:
     """The paired differences, in percentage points; those of a warm start where there is one."""
-    titles = {
-        "search": "the whole search: found student with its method, over default student with plain KD",
-        "architecture": "the architecture: found student over default student, both from scratch",
-        "teaching": "the teaching: found student with its method over the same from scratch",
-        ANSWERS: "the teacher's answers: found student with its method over labels alone from the same weights",
-        WARM_START: "the warm start: found student with its method over the same from fresh weights",
+    contrasts = {
+        "search": "found student with its method, over default student with plain KD",
+        "architecture": "found student over default student, both from scratch",
+        "teaching": "found student with its method over the same from scratch",
+        ANSWERS: "found student with its method over labels alone from the same weights",
+        WARM_START: "found student with its method over the same from fresh weights",
     }
+    titles = part_titles(judged.arms)
     rows = tuple(
         (
-            titles[name],
+            f"the {titles[name]}: {contrasts[name]}",
             units.points(gain.mean) if gain.n else units.MISSING,
             f"{units.points(gain.low)} to {units.points(gain.high)}" if gain.n > 1 else units.MISSING,
             str(gain.n),

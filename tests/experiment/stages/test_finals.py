@@ -336,6 +336,16 @@ def test_where_students_begin_with_weights_the_found_one_also_begins_fresh(tmp_p
     assert not {"found-fresh", "found-labels"} & {one.role for one in entrants(thinned(context), found)}
 
 
+def test_the_same_from_fresh_weights_has_the_same_compute(tmp_path):
+    """Where losses have layers of their own, of which formulas do not know."""
+    teaching = {"method": "weighted_losses", "options": {"losses": "crd=1, ce=1"}}
+    finalists = Finalists(seeds=(0,), count=1, readings=("compute",))
+    context = lab_of(tmp_path, finalists=finalists, student=StudentSection(init="teacher"), **teaching)
+    found = Proposal(SMALL, "weighted_losses", {"losses": "crd=1, ce=1"})
+    lengths = {one.role: one.length.passes for one in line_up(context, found)}
+    assert lengths["found-fresh"] == lengths["found-method"] == 3
+
+
 def thinned(context: ExperimentContext) -> ExperimentContext:
     finalists = dataclasses.replace(context.experiment.finalists, baselines=("default-kd",))
     return dataclasses.replace(context, experiment=dataclasses.replace(context.experiment, finalists=finalists))

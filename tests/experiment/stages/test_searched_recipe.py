@@ -96,6 +96,10 @@ def test_the_found_teaching_goes_into_the_finals_and_its_start_has_a_fresh_twin(
     (part,) = schedule_parts(alone)
     assert (part.spec.method, part.spec.init) == ("scratch", "teacher")
     assert (part.spec.recipe.lr, part.spec.recipe.augment) == (0.02, "none")
+    fresh = final_spec(context, by_role["found-scratch"], full_length(context), seed=0)
+    (part,) = schedule_parts(fresh)
+    assert (part.spec.method, part.spec.init, part.spec.teacher) == ("scratch", "fresh", None)
+    assert (part.spec.recipe.lr, part.spec.recipe.augment) == (0.02, "none")  # so that teaching is all that differs
 
 
 def test_the_experiment_of_a_trial_has_its_settings(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from automl_kd.results import ResultTable, Row
-from automl_kd.results.verdict.distillation import is_distillation, name_trainings
+from automl_kd.results.verdict.distillation import headline, is_distillation, name_trainings
 from automl_kd.results.verdict.distillation_table import (
     differences_sheet,
     distillation_cost_sheet,
@@ -66,6 +66,17 @@ def test_no_gain_worse_one_seed_and_one_of_two(tmp_path, method, head, words):
     assert sentence.startswith(head) or (
         method is KD and sentence.startswith("Gained over training from scratch alone")
     )
+
+
+def test_all_that_is_beaten_and_all_that_is_not_are_named():
+    """Beside plain KD and training from scratch: from fresh weights, and labels alone from the same weights."""
+    assert headline(["training from scratch", "plain KD"], [], 4, untold=False) == (
+        "Gained over training from scratch and plain KD"
+    )
+    assert headline(["plain KD"], ["training from scratch", "labels"], 4, untold=False) == (
+        "Worse than training from scratch and labels"
+    )
+    assert headline(["plain KD"], [], 2, untold=False) == "Gained over plain KD alone"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from automl_kd.api.result import Result
+from automl_kd.decision.candidates import JudgedExperiment
 from automl_kd.results import ResultTable, Row
 from automl_kd.results.comparison.comparison import comparison
 from automl_kd.results.comparison.sentences import comparison_sentences, reading
@@ -231,6 +232,35 @@ def test_a_program_gets_the_readings_and_the_student_of_the_first(tmp_path):
     assert result.best.key.endswith("c")  # trained for the same compute
 
 
+def test_the_best_student_is_of_the_best_options_at_full_compute(tmp_path):
+    """Its other lengths and its second best options count for nothing."""
+    methods = [
+        {"name": "kd", "title": "KD", "method": "kd", "compute": [0.25, 1.0]},
+        {"name": "losses", "title": "losses", "method": "weighted_losses", "best": 2},
+    ]
+    groups = [
+        contest_finals("kd", {0: 0.81, 1: 0.81}, compute=0.25),
+        contest_finals("kd", {0: 0.95, 1: 0.95}),
+        contest_finals(
+            "losses", {0: 0.93, 1: 0.94}, method="weighted_losses", mark="a", options_json='{"losses": "a"}'
+        ),
+        contest_finals(
+            "losses", {0: 0.70, 1: 0.71}, method="weighted_losses", mark="b", options_json='{"losses": "b"}'
+        ),
+        contest_finals("lone", {0: 0.99}),
+    ]
+    written(tmp_path, [one for group in groups for one in group])
+    lone = {"name": "lone", "title": "with one seed of two", "method": "kd"}
+    record = {"name": "methods", "comparison": {"reference": "kd", "methods": [*methods, lone]}}
+    (tmp_path / "experiment.json").write_text(json.dumps(record))
+    best = Result(tmp_path).best
+    assert (best.row["role"], best.row["compute_fraction"]) == ("kd", 1.0)
+    found = JudgedExperiment.read(tmp_path)
+    assert found.found is not None
+    assert {one.role: one.test.mean for one in found.candidates} == {"lone": 0.99, "kd": 0.95, "losses": 0.935}
+    assert (found.found.role, len(found.finals)) == ("kd", 5)
+
+
 @pytest.mark.parametrize(("epochs", "last", "text"), [(13, 1.0, "13"), (13, 0.4, "12.4"), (3, 0.357, "2.36")])
 def test_epochs_are_written_with_the_fraction_of_the_last(epochs, last, text, tmp_path):
     rows = served(finals("found-method", BASE), epochs=epochs, last_epoch=last)
@@ -258,6 +288,42 @@ def test_what_beginning_with_weights_gained_is_told_apart(tmp_path):
     text = verdict_to_markdown(judged)
     assert "the warm start: found student with its method over the same from fresh weights" in text
     assert "| found student, labels alone, same weights | 93.00" in text
+
+
+def alone() -> list[Row]:
+    """The found student from scratch: 92 %."""
+    found = {"architecture_id": "f" * 12, "student": "found"}
+    return served(finals("found-scratch", {0: 0.91, 1: 0.92, 2: 0.93}, **found), mark="a")
+
+
+def test_against_fresh_weights_teaching_and_start_count_together(tmp_path):
+    """As that is what differs; and the default student, which begins warm, too, says so."""
+    rows = [
+        dataclasses.replace(one, init="teacher" if one.role == "default-kd" else one.init)
+        for one in [*warm_rows(), *alone()]
+    ]
+    judged = judge(tmp_path, rows)
+    assert "The teaching and the start, against the found student from scratch: gained" in judged.parts_sentence
+    assert "| the teaching and the start: found student with its method over" in verdict_to_markdown(judged)
+    assert "with plain KD from the teacher's weights 91.00 %" in judged.sentence
+    assert "| kd from the teacher's weights |" in verdict_to_markdown(judged)
+
+
+@pytest.mark.parametrize(("student", "said"), [("found", "architecture and the recipe"), ("default", "recipe")])
+def test_a_recipe_that_was_found_is_not_the_architecture(tmp_path, student, said):
+    schedule = '[[0.0, {"recipe.lr": 0.02}]]'
+    identity = {"architecture_id": student[0] * 12, "student": student}
+    rows = [
+        dataclasses.replace(one, **identity, schedule_json=schedule) if one.role.startswith("found") else one
+        for one in [*three_readings(), *alone()]
+    ]
+    assert f"The {said}, against the default student, both from scratch: " in judge(tmp_path, rows).parts_sentence
+
+
+def test_a_student_that_its_method_makes_is_not_said_to_lack_labels_alone(tmp_path):
+    rows = [one for one in warm_rows() if one.role != "found-labels"]
+    asked = ["default-scratch", "default-kd", "found-scratch", "found-labels", "found-fresh"]
+    assert "Not answered" not in judge(tmp_path, rows, baselines=asked).readings_sentence
 
 
 def test_without_it_no_line_asks_for_it(tmp_path):
