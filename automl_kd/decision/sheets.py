@@ -125,7 +125,7 @@ def files_sheet(export_folder: Path) -> Sheet:
         if (export_folder / name).exists()
     ]
     return Sheet(
-        (Column("file"), Column("size, MB", numeric=True), Column("validation, %", numeric=True)), tuple(lines)
+        (Column("file"), Column("size, MB", numeric=True), Column("right on validation, %", numeric=True)), tuple(lines)
     )
 
 

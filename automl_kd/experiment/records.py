@@ -124,9 +124,9 @@ def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
 
 
 def validation_of(context: ExperimentContext) -> dict[str, Any]:
-    """Facts of the validation images that a teacher's accuracy is compared with."""
-    labels = context.dataset.validation.labels
-    if not context.dataset.task.labels_are_classes:
+    """Facts of the validation images that a teacher's accuracy is compared with; with another metric their number."""
+    labels, task = context.dataset.validation.labels, context.dataset.task
+    if not task.labels_are_classes or task.metric != "accuracy":
         return {"val_images": len(labels)}
     return {"val_images": len(labels), "val_majority_fraction": int(labels.bincount().max()) / len(labels)}
 

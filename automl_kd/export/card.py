@@ -35,6 +35,12 @@ session = onnxruntime.InferenceSession("student.onnx")
 """
 
 
+CHECKED_NOTE = (
+    "Each graph ran on validation data beside the network in torch. Accuracy in this table is the share of inputs that "
+    "are named right."
+)
+
+
 def write_card_page(subject: Subject, parity: Mapping[str, Any], files: Sequence[str], *, takes_bytes: bool) -> str:
     """The whole page. `parity`: the record of parity.json. `files`: names of what else is in the folder."""
     given = subject.input
@@ -74,7 +80,7 @@ def head(subject: Subject) -> str:
         f"pipeline_tag: {task}",
         f"tags: [{task}, knowledge-distillation, automl_kd]",
         f"datasets: [{json.dumps(name_data_set(subject))}]",
-        "metrics: [accuracy]",
+        f"metrics: [{subject.dataset.task.metric}]",
         *([f"base_model: {json.dumps(teacher_label(teacher))}"] if teacher else []),
     ]
     return "\n".join(["---", *lines, "---"])
@@ -94,7 +100,7 @@ def introduction(subject: Subject) -> str:
     size = sum(one.numel() for one in subject.student.parameters())
     test = subject.row.get("test_accuracy")
     by = f"by {spec.method}" if taught else "on labels alone"
-    reached = f" It is right on {units.percent(test)} % of the test {given.noun}." if test is not None else ""
+    reached = f" {describe_test(subject, test)}" if test is not None else ""
     return (
         f"A network for {given.summary} and {given.shape.classes} classes, with "
         f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} {by}"
@@ -116,9 +122,18 @@ def describe_start(spec: TrialSpec) -> str:
     return "" if begun == FRESH else units.beginning("parent" if spec.parent else begun)
 
 
+def describe_test(subject: Subject, reached: float) -> str:
+    """What it came to on test, by the metric that its row holds."""
+    metric, noun = subject.dataset.task.metric, f"the test {subject.input.noun}"
+    if metric == "accuracy":
+        return f"It is right on {units.percent(reached)} % of {noun}."
+    return f"It reaches {units.percent(reached)} % by {units.METRICS.get(metric, metric)} on {noun}."
+
+
 def describe_standing(subject: Subject) -> str:
     words = subject.standing
-    found = "\n\n".join(filter(None, [words.sentence, words.table]))
+    named = units.metric_sentence([subject.dataset.task.metric]) if words.sentence or words.table else ""
+    found = "\n\n".join(filter(None, [words.sentence, words.table, named]))
     return found or "Its experiment has no complete comparison, so nothing is known of what the search gained."
 
 
@@ -133,7 +148,7 @@ def checked(parity: Mapping[str, Any]) -> str:
             f"{units.percent(one['student_accuracy'])} | {one['difference']:.3g} |"
             for one in passes
         ]
-    return "Each graph ran on validation data beside the network in torch.\n\n" + "\n".join(lines)
+    return f"{CHECKED_NOTE}\n\n" + "\n".join(lines)
 
 
 def cost(subject: Subject) -> str:

@@ -207,13 +207,17 @@ def check_graphs(
     few = torch.linspace(0, len(labels) - 1, min(ALONE, len(labels))).round().long()
     say(f"comparing on {len(labels):,} validation {subject.input.noun}")
     passes = [measure_graphs(student, ready, images, labels, IMAGES_AT_ONCE)]
-    if subject.dataset.task.metric == "accuracy":  # else the row holds another number
-        for all_images in passes[0].values():
-            require_recorded_accuracy(all_images, subject.row.get("val_accuracy"))
+    for all_images in passes[0].values():
+        require_recorded_accuracy(all_images, recorded_accuracy(subject))
     passes.append(measure_graphs(student, ready, lambda rows: images(few[rows]), labels[few], 1))
     for found in passes:
         judge_graphs(found, options)
     return describe_parity(subject, passes, options)
+
+
+def recorded_accuracy(subject: Subject) -> float | None:
+    """Of the student on validation as its row has it; None where that is not known, or holds another metric."""
+    return subject.row.get("val_accuracy") if subject.dataset.task.metric == "accuracy" else None
 
 
 def judge_graphs(found: Mapping[str, Parity], options: ExportOptions) -> None:
@@ -228,7 +232,7 @@ def describe_parity(subject: Subject, passes: list[dict[str, Parity]], options: 
     names = passes[0]
     return {
         "images": f"validation {subject.input.noun} of {card.name_data_set(subject)}",
-        "recorded_accuracy": subject.row.get("val_accuracy"),
+        "recorded_accuracy": recorded_accuracy(subject),
         "files": {name: [asdict(one[name]) for one in passes] for name in names},
         "int8_loss_points": passes[0][INT8].loss_points if INT8 in names else None,
         "limits": {

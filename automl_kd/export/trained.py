@@ -1,4 +1,7 @@
-"""The accuracy in eight bits of a student that has just been trained, measured by the process that trained it."""
+"""The accuracy in eight bits of a student that has just been trained, measured by the process that trained it.
+
+It is what the task follows, as the trial's own accuracy is.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from automl_kd.training.trial import load_dataset
 
 
 class Int8Result(NamedTuple):
-    """`metrics`: the accuracy, a fraction, if it could be measured, and `int8_seconds`. `note`: why it could not."""
+    """`metrics`: the accuracy, if it could be measured, and `int8_seconds`. `note`: why it could not."""
 
     metrics: Mapping[str, float]
     note: str = ""
@@ -55,7 +58,7 @@ def load_subject(spec: TrialSpec, paths: TrialPaths) -> Subject:
 
 
 def int8_accuracy(subject: Subject) -> float:
-    """Fraction of the validation images that the quantised student names right; `ExportError` if there is none."""
+    """What the task follows of the quantised student on the validation images; `ExportError` if there is none."""
     shape = subject.input.shape
     with tempfile.TemporaryDirectory(prefix="automl_kd-") as name:
         folder = Path(name)
@@ -63,9 +66,10 @@ def int8_accuracy(subject: Subject) -> float:
         graphs.write_onnx(program, folder / ONNX, names=subject.input.names)
         quantise_subject(subject, folder)
         run = run_onnx(folder / INT8)
-        labels, right = subject.dataset.validation.labels.cpu(), 0
+        labels, task = subject.dataset.validation.labels.cpu(), subject.dataset.task
+        sums = task.count(torch.zeros(0, subject.dataset.shape.classes), labels[:0])
         for rows in torch.split(torch.arange(len(labels)), IMAGES_AT_ONCE):
             logits = run(subject.validation_images(rows))
             require_finite(INT8, logits)
-            right += int((logits.argmax(1) == labels[rows]).sum())
-    return right / len(labels)
+            sums += task.count(logits.float(), labels[rows])
+    return task.measure(sums, len(labels)).metric

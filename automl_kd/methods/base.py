@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol
@@ -82,6 +82,31 @@ def require_whole_steps(spec: TrialSpec) -> None:
         )
 
 
+def count_epochs(context: TrialContext) -> Callable[[], Mapping[str, float]]:
+    """What counts, for each epoch, the `EPOCH_COUNTS`: those of all that trains from here on."""
+    loading.take()  # what was looked at before is no part of the training
+    return lambda: {**context.cache_stats.take(), **loading.take()}
+
+
+def after_search(report: Report, search: Mapping[str, float]) -> Report:
+    """Reports of a training that a search preceded, whose costs `search` has: they count as the trial's own."""
+
+    def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
+        total = {name: metrics.get(name, 0.0) + value for name, value in search.items()}
+        report({**metrics, **total}, epoch=epoch)
+
+    return with_search
+
+
+def search_costs(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The seconds that a search took, and its `EPOCH_COUNTS`, given what each of its epochs measured."""
+    costs: dict[str, float] = {}
+    for metrics in history:
+        costs["seconds"] = metrics["seconds"]
+        costs.update({name: costs.get(name, 0.0) + metrics[name] for name in EPOCH_COUNTS if name in metrics})
+    return costs
+
+
 def train(
     context: TrialContext,
     objective: TrainingObjective | OwnStep,
@@ -104,7 +129,6 @@ def train(
     epoch_macs = CostEstimate.of(context, macs_per_image).epoch_macs
     images = len(dataset.train)
 
-    loading.take()  # what was looked at before is no part of the training
     passes: dict[str, float] = {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
@@ -124,7 +148,7 @@ def train(
         report=measured,
         finish=partial(hand_over, context, remark),
         loss_modules=loss_modules,
-        cache_stats=lambda: {**context.cache_stats.take(), **loading.take()},
+        cache_stats=count_epochs(context),
         pausable=context.paths.pausable,
         checkpoint_minutes=context.paths.checkpoint_minutes,
         cuda_graphs=context.paths.cuda_graphs,

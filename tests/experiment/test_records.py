@@ -11,10 +11,11 @@ from automl_kd.cluster.tune_searcher import Curve
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
-from automl_kd.experiment.records import COUNTED, MEASURED_COLUMNS, points_of, replays, row_of
+from automl_kd.experiment.records import COUNTED, MEASURED_COLUMNS, points_of, replays, row_of, validation_of
 from automl_kd.experiment.stages.search import on_record
 from automl_kd.results.store.row import PRECISIONS
 from automl_kd.spec import Outcome, TrialSpec
+from automl_kd.tasks import find_task
 from tests import tiny
 
 EARLIER = {"train_loss": 1.5, "val_accuracy": 0.25, "val_loss": 1.25, "lr": 0.05, "seconds": 1.0}
@@ -143,3 +144,13 @@ def test_points_are_in_order_of_epochs():
     turned = dict(reversed(CURVE.items()))
     assert [point.epoch for point in points_of(turned)] == [1, 2, 3]
     assert dataclasses.asdict(points_of(CURVE)[0]) == {"epoch": 1, **EARLIER}
+
+
+@pytest.mark.parametrize(("metric", "has"), [("accuracy", True), ("macro_f1", False)])
+def test_the_largest_class_counts_only_beside_accuracy(lab, metric, has):
+    task = find_task("classification", metric)
+    facts = validation_of(dataclasses.replace(lab, dataset=dataclasses.replace(lab.dataset, task=task)))
+    labels = lab.dataset.validation.labels
+    assert facts["val_images"] == len(labels)
+    expected = int(labels.bincount().max()) / len(labels) if has else None
+    assert facts.get("val_majority_fraction") == expected

@@ -225,3 +225,22 @@ def test_bytes_and_what_the_student_is_given_are_each_others_inverse(subject):
     rows = torch.arange(22)
     pictures = subject.dataset.validation.inputs.permute(0, 2, 3, 1)
     assert np.array_equal(subject.as_bytes(subject.validation_images(rows)).numpy(), pictures.numpy())
+
+
+@pytest.mark.parametrize(
+    ("metric", "said", "elsewhere"),
+    [
+        ("accuracy", "It is right on 40.00 % of the test images.", "macro"),
+        ("macro_f1", "It reaches 40.00 % by macro F1 on the test images.", "test images. It is right"),
+    ],
+)
+def test_the_page_names_the_metric(subject, tmp_path, metric, said, elsewhere):
+    dataset = replace(subject.dataset, task=find_task("classification", metric))
+    out = export_student(replace(subject, dataset=dataset), tmp_path / "out", replace(ALL, onnx=False, int8=False))
+    page = (out / "README.md").read_text(encoding="utf-8")
+    assert f"\nmetrics: [{metric}]\n" in page
+    assert said in page
+    assert elsewhere not in page
+    assert ("What is called accuracy here is macro F1, in hundredths." in page) is (metric == "macro_f1")
+    recorded = json.loads((out / "parity.json").read_text())["recorded_accuracy"]
+    assert recorded == (subject.row["val_accuracy"] if metric == "accuracy" else None)

@@ -19,6 +19,7 @@ from automl_kd.export import ExportOptions, export_student, measure_int8, requir
 from automl_kd.methods import run_trial
 from automl_kd.space import InputShape
 from automl_kd.spec import REMARK_FILE, Recipe, TrialPaths
+from automl_kd.tasks import find_task
 from tests import tiny
 
 
@@ -101,3 +102,17 @@ def test_missing_packages_are_told_of_with_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ExportError, match=r"package onnxscript; install it by pip install .* or set export.int8 = fa"):
         require_export_packages("set export.int8 = false")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_it_is_what_the_task_follows(subject, monkeypatch, metric):
+    labels = torch.zeros(22, dtype=torch.int64)
+    labels[:2] = 1
+    validation = dataclasses.replace(subject.dataset.validation, labels=labels)
+    dataset = dataclasses.replace(subject.dataset, validation=validation, task=find_task("classification", metric))
+    always_first = torch.tensor([1.0, 0.0, 0.0])
+    monkeypatch.setattr(trained, "run_onnx", lambda _path: lambda images: always_first.expand(len(images), 3))
+    monkeypatch.setattr(trained, "quantise_subject", lambda *_: None)
+    # Right on 20 of 22; F1 is 2 * 20 / (22 + 20) of the first class, 0 of the second, and the third has no image.
+    expected = 20 / 22 if metric == "accuracy" else 40 / 42 / 2
+    assert trained.int8_accuracy(dataclasses.replace(subject, dataset=dataset)) == pytest.approx(expected)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from automl_kd.data import Dataset, Split, plain_view
 from automl_kd.errors import UnknownNameError
@@ -30,9 +31,11 @@ TEXTS_OF_A_PASS = 256
 
 
 def keep_text_baselines(context: ExperimentContext) -> None:
-    """Compute them for a set of texts in classes, unless they are in the folder."""
+    """Compute them for a set of texts in classes, unless they are in the folder, by the metric that is followed."""
     dataset = context.dataset
-    if dataset.train.lengths is None or not dataset.task.labels_are_classes or read_text_baselines(context.folder):
+    if dataset.train.lengths is None or not dataset.task.labels_are_classes:
+        return
+    if {one.metric for one in read_text_baselines(context.folder)} == {dataset.task.metric}:
         return
     context.watcher.stage("logistic regression on the texts", 2, "baselines")
     found = []
@@ -92,13 +95,23 @@ def pooled_features(network: nn.Module, dataset: Dataset, split: Split) -> np.nd
 def best_regression(
     title: str, dataset: Dataset, features: dict[str, Any], penalties: tuple[float, ...]
 ) -> TextBaseline:
-    """Fitted on the training texts; the penalty is chosen on validation."""
+    """Fitted on the training texts; the penalty is chosen on validation, by what the task measures."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a second to import
 
-    labels = {name: split.labels.cpu().numpy() for name, split in dataset.splits.items()}
+    labels = {name: split.labels.cpu() for name, split in dataset.splits.items()}
+
+    def measure(model: LogisticRegression, split: str) -> float:
+        return measure_answers(dataset, torch.from_numpy(model.predict(features[split])), labels[split])
+
     tried = []
     for penalty in penalties:
-        model = LogisticRegression(C=penalty, max_iter=300).fit(features["training"], labels["training"])
-        tried.append((model.score(features["validation"], labels["validation"]), -penalty, model))
-    accuracy, penalty, model = max(tried, key=lambda one: one[:2])
-    return TextBaseline(title, float(accuracy), float(model.score(features["test"], labels["test"])), -penalty)
+        model = LogisticRegression(C=penalty, max_iter=300).fit(features["training"], labels["training"].numpy())
+        tried.append((measure(model, "validation"), -penalty, model))
+    reached, penalty, model = max(tried, key=lambda one: one[:2])
+    return TextBaseline(title, reached, measure(model, "test"), -penalty, dataset.task.metric)
+
+
+def measure_answers(dataset: Dataset, answers: Tensor, labels: Tensor) -> float:
+    """What the task follows, of the classes that were named: `answers` and `labels` are int64 (n,)."""
+    logits = F.one_hot(answers, dataset.shape.classes).float()
+    return dataset.task.measure(dataset.task.count(logits, labels), len(labels)).metric

@@ -26,7 +26,7 @@ from automl_kd.data import Batch
 from automl_kd.errors import ConfigError
 from automl_kd.losses.base import Example
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.methods.base import EPOCH_COUNTS, STEP, CostEstimate, train
+from automl_kd.methods.base import EPOCH_COUNTS, STEP, CostEstimate, after_search, train
 from automl_kd.methods.distpro.pathways import LOGITS, SOFT_TARGETS, PathwayLosses, needed_features, seen
 from automl_kd.methods.distpro.process import (
     CLIPPED_FROM,
@@ -186,7 +186,7 @@ class DistPro:
             train(
                 context,
                 objective,
-                after(report, before),
+                after_search(report, {name: before[name] for name in ("seconds", *EPOCH_COUNTS) if name in before}),
                 macs_per_image=cost,
                 loss_modules=losses,
                 remark=lambda: remark,
@@ -283,14 +283,3 @@ def guiding_macs(
         through = [place for place in range(len(cost.own)) if losses.input_name(place) == name]
         connectors += macs * float(counts[:, through].amax(dim=1).mean())
     return float(counts.amax(dim=1).mean() * teacher) + STEP * connectors
-
-
-def after(report: Report, search: Mapping[str, float]) -> Report:
-    """Reports that count the seconds of the search before, by its last report, and its passes of the teacher."""
-    counted = {name: search[name] for name in ("seconds", *EPOCH_COUNTS) if name in search}
-
-    def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
-        total = {name: metrics.get(name, 0.0) + value for name, value in counted.items()}
-        report({**metrics, **total}, epoch=epoch)
-
-    return with_search

@@ -25,7 +25,15 @@ from automl_kd.losses.learned.file import LearnedLoss, load_learned, save_learne
 from automl_kd.losses.learned.loss import Learned, LossForm, LossLayout, Phi, Weighing
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.losses.learned.surface import probabilities, surface
-from automl_kd.methods.base import STEP, CostEstimate, require_whole_steps, train
+from automl_kd.methods.base import (
+    STEP,
+    CostEstimate,
+    after_search,
+    count_epochs,
+    require_whole_steps,
+    search_costs,
+    train,
+)
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
 from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
@@ -181,9 +189,9 @@ class LKD:
         if self.mode == "joint":
             self.leave(context, self.learn(context, teacher, report)[0])
             return
-        found, remark = (self.given(context), "") if self.loss else self.search(context, teacher)
+        found, remark, costs = (self.given(context), "", {}) if self.loss else self.search(context, teacher)
         self.leave(context, found)
-        self.follow(context, teacher, found, report, remark)
+        self.follow(context, teacher, found, after_search(report, costs), remark)
 
     def given(self, context: TrialContext) -> LearnedLoss:
         found = load_learned(located_path(self.loss), self.layout, next(context.student.parameters()))
@@ -201,18 +209,30 @@ class LKD:
         found = initial_phi(self.layout, self.temperature, seed=derive(context.spec.seed, "phi"))
         return {name: value.to(like) for name, value in found.items()}
 
-    def search(self, context: TrialContext, teacher: nn.Module) -> tuple[LearnedLoss, str]:
-        """Learn the loss with a student that is thrown away, in a folder of its own; nothing is reported."""
+    def search(self, context: TrialContext, teacher: nn.Module) -> tuple[LearnedLoss, str, dict[str, float]]:
+        """Learn the loss with a student that is thrown away, in a folder of its own; and what that took.
+
+        Its accuracies are not reported.
+        """
         spec, paths = context.spec, context.paths
         own = prepare_trial(
             replace(spec, seed=derive(spec.seed, "search")), replace(paths, trial=paths.trial / "search")
         )
-        return self.learn(replace(own, cache_stats=context.cache_stats), teacher, None)
+        history: list[Mapping[str, float]] = []
 
-    def learn(self, context: TrialContext, teacher: nn.Module, report: Report | None) -> tuple[LearnedLoss, str]:
+        def listen(metrics: Mapping[str, float], *, epoch: int) -> None:  # noqa: ARG001 - the protocol's
+            history.append(metrics)
+
+        found, remark = self.learn(replace(own, cache_stats=context.cache_stats), teacher, listen, counts=False)
+        return found, remark, search_costs(history)
+
+    def learn(
+        self, context: TrialContext, teacher: nn.Module, report: Report, *, counts: bool = True
+    ) -> tuple[LearnedLoss, str]:
         """Train the context's student and the loss together; the loss, and what is to be said of its learning.
 
-        `report` is None where the student does not count, which then needs no held-out images either.
+        `counts`: whether the student is the trial's. One that is thrown away needs the held-out images in no epoch,
+        and of it `report` gets only what its epochs measured.
         """
         spec = context.spec
         require_whole_steps(spec)
@@ -227,9 +247,9 @@ class LKD:
             meta_data = MetaData(
                 student, teacher_outputs(context, teacher_network), dataset, held, spec.recipe, spec.seed
             )
-            schedule = self.schedule if report is not None else replace(self.schedule, give_back=0.0)
+            schedule = self.schedule if counts else replace(self.schedule, give_back=0.0)
             meta_trainer = MetaTrainer(meta_data, learned, phi, schedule)
-            if report is None:
+            if not counts:
                 fit_student(
                     context.student,
                     meta_trainer,
@@ -237,9 +257,10 @@ class LKD:
                     spec.recipe,
                     seed=spec.seed,
                     folder=context.paths.trial,
-                    report=silent,
+                    report=report,
                     finish=dict,
                     loss_modules=meta_trainer,
+                    cache_stats=count_epochs(context),
                     checkpoint_minutes=context.paths.checkpoint_minutes,
                 )
             else:
@@ -309,7 +330,3 @@ class LKD:
 
             what = "weight" if self.form == "weighted" else "cost"
             storage.write(folder / PICTURE, learned_loss_svg(surfaces, probabilities(), what))
-
-
-def silent(metrics: Mapping[str, float], *, epoch: int) -> None:
-    """Report nothing: what is measured of a student that is thrown away is no part of the trial."""

@@ -30,7 +30,7 @@ from automl_kd import distributed, storage
 from automl_kd.config import Budget
 from automl_kd.data import Batch
 from automl_kd.losses.cross_entropy import label_loss
-from automl_kd.methods.base import STEP, CostEstimate, train
+from automl_kd.methods.base import STEP, CostEstimate, after_search, count_epochs, search_costs, train
 from automl_kd.methods.logits_only import require_more_than_logits
 from automl_kd.methods.subgraph.baselines import baseline_scores, magnitude
 from automl_kd.methods.subgraph.budget import (
@@ -155,14 +155,8 @@ class Subgraph(SearchOptions):
                 "kd": self.weight * kd_loss(logits, teacher_logits, self.temperature),
             }
 
-        epochs, seconds = search_effort(self, context)
-        searched = float(epochs * len(context.dataset.train) * SEARCH_STEP * teacher_macs)
-
-        def with_search(metrics: Mapping[str, float], *, epoch: int) -> None:
-            total = {"seconds": metrics["seconds"] + seconds, "train_macs": metrics["train_macs"] + searched}
-            report({**metrics, **total}, epoch=epoch)
-
-        train(found, objective, with_search, macs_per_image=STEP * found.training_macs + teacher_macs)
+        searched = after_search(report, search_effort(self, context, SEARCH_STEP * teacher_macs))
+        train(found, objective, searched, macs_per_image=STEP * found.training_macs + teacher_macs)
 
 
 def supergraph_of(teacher: nn.Module, context: TrialContext) -> nn.Module:
@@ -249,6 +243,7 @@ def part_scores(
         options=options,
         budget=budget,
         least=found.least,
+        cache_stats=count_epochs(context),
     )
     scores = search.finish(context.paths.trial, context.paths.checkpoint_minutes)
     lengths = magnitude(found.whole, found.coupling)
@@ -303,11 +298,12 @@ def title_of(description: Description) -> str:
     return f"inside {description.model}: {cost.params:,} parameters, {cost.macs:,} multiply-adds"
 
 
-def search_effort(options: Subgraph, context: TrialContext) -> tuple[float, float]:
-    """Passes over the images and seconds of the trial's search; zeros if there was none."""
+def search_effort(options: Subgraph, context: TrialContext, macs_per_image: int) -> dict[str, float]:
+    """Multiply-adds of the trial's search, its seconds and what else is counted; empty if there was none."""
     state = checkpoint.load_checkpoint(context.paths.trial / CHECKPOINT_FILE, torch.device("cpu"))
     history = state["run"]["history"] if state is not None else []
     if not history:
-        return 0.0, 0.0
-    recipe = options.recipe(context.spec.recipe)
-    return recipe.epochs_done(len(history), len(context.dataset.train)), history[-1]["seconds"]
+        return {}
+    images = len(context.dataset.train)
+    passes = options.recipe(context.spec.recipe).epochs_done(len(history), images)
+    return {**search_costs(history), "train_macs": float(passes * images * macs_per_image)}

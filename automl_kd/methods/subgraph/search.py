@@ -16,7 +16,7 @@ it is already below the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,8 @@ class SubgraphSearchRun:
     """A search under way: `run` holds the super-graph, its optimizer and how far it has come.
 
     `budget`: the smallest that a student is wanted for; while the parts that are not zero fit it, nothing is penalised.
-    `multiplier`: how far the penalty has grown. `relative_costs`: the alphas since the last look.
+    `multiplier`: how far the penalty has grown. `relative_costs`: the alphas since the last look. `cache_stats`: as of
+    `TrainingRun`.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class SubgraphSearchRun:
         options: SearchOptions,
         budget: Budget,
         least: Mapping[str, int],
+        cache_stats: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         prepare(model, options)
         self.ask_teacher, self.coupling, self.options, self.budget = ask_teacher, coupling, options, budget
-        self.run = training_run.TrainingRun(model, dataset, recipe, seed)
+        self.run = training_run.TrainingRun(model, dataset, recipe, seed, cache_stats=cache_stats)
         self.factors = SubgraphFactors(coupling, options.kinds, least, self.run.device)
         self.gates: dict[str, Tensor] = {}
         self.relative_costs: Tensor | None = None

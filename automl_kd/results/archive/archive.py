@@ -14,7 +14,7 @@ from typing import Any
 from automl_kd.errors import ResultError
 from automl_kd.results.archive.folders import ArchiveFolder, archive_folders
 from automl_kd.results.archive.scored import Latencies, ScoredStudents, find_values, read_scored
-from automl_kd.results.archive.students import StudentCosts, TrainedStudent
+from automl_kd.results.archive.students import FROM_PARENT, StudentCosts, TrainedStudent
 from automl_kd.results.published import stand_in_sentence
 from automl_kd.results.store.table import ResultTable
 from automl_kd.results.units import some
@@ -142,8 +142,9 @@ def reason_to_leave(row: TrialRow) -> str:
 
 
 def val_images(rows: Iterable[TrialRow]) -> int | None:
-    """As the teacher's row says."""
-    return max((row["val_images"] for row in rows if row["val_images"] is not None), default=None)
+    """As the teacher's row says; None where another metric than accuracy was measured on them."""
+    counts = (row["val_images"] for row in rows if (row["metric"] or "accuracy") == "accuracy")
+    return max((count for count in counts if count is not None), default=None)
 
 
 def pool_latencies(rows: Iterable[TrialRow], device: str) -> tuple[tuple[str, ...], dict[tuple[str, str], float]]:
@@ -224,11 +225,12 @@ def is_trained_in_full(row: TrialRow, full_epochs: float) -> bool:
     """Whether a trial was trained in full: to its end, and as a final or for as long as finals are.
 
     Finals of another method may be shorter or longer, for equal compute. A method of a comparison that got a part of
-    the compute, as while its options were chosen, was not.
+    the compute, as while its options were chosen, was not. Nor was a student that began with its parent's weights: the
+    trainings of all its ancestors are in it, and finals begin without them.
     """
     whole = row["compute_fraction"] is None or row["compute_fraction"] > 0.999
-    long_enough = row["trial_kind"] == "final" or epochs_trained(row) > full_epochs - 0.01
-    return row["status"] == "complete" and whole and long_enough
+    as_finals = epochs_trained(row) > full_epochs - 0.01 and row["init"] != FROM_PARENT
+    return row["status"] == "complete" and whole and (row["trial_kind"] == "final" or as_finals)
 
 
 def values_of(archive: Archive, space: str, architecture_id: str) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from automl_kd.results.templates import load_template
 
 CHOICE_NOTE = (
     "Chosen by mean accuracy on validation; test accuracy is only reported. Behind ± is one standard error, of the "
-    "seeds' mean and of the number of validation images; the smallest is the cheapest student within one of the best. "
-    "Students that were not trained in full stand below those that were, whatever their accuracy. Size is that of the "
-    "parameters in float32."
+    "seeds' mean and, of accuracy, of the number of validation images; the smallest is the cheapest student within one "
+    "of the best. Students that were not trained in full stand below those that were, whatever their accuracy. Size is "
+    "that of the parameters in float32."
 )
 
 

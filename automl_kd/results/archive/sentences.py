@@ -43,7 +43,7 @@ def tell_choice(choice: StudentChoice) -> Iterator[tuple[str, str]]:
 
 def take_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
     """Which student to take, with its numbers."""
-    verb = "keep the plain student: no searched one beats it. It is" if best.plain else "take"
+    verb = "keep the plain student: no other one beats it. It is" if best.plain else "take"
     verb = f"With {choice.limits}, {verb}" if choice.limits.given else verb[0].upper() + verb[1:]
     where = f"; latency on {choice.archive.devices[0]}" if best.costs.latency_ms is not None else ""
     test = f" On test it has {units.percent(best.test_accuracy)} %." if best.test_accuracy is not None else ""
@@ -71,10 +71,8 @@ def length_sentence(best: TrainedStudent) -> str:
     if best.full:
         return ""
     ended = "a scheduler stopped its training" if best.status == "stopped" else "its training was one of the search"
-    return (
-        f"It was not trained in full: {ended}, after {epochs_of(best.epochs)} of {best.full_epochs:g}. No student "
-        "within these limits was."
-    )
+    ended += ", from its parent's weights" if best.inherited else ""
+    return f"It was not trained in full: {ended}, after {trained_length(best)}. No student within these limits was."
 
 
 def unequal_sentence(choice: StudentChoice, best: TrainedStudent) -> str:
@@ -107,7 +105,7 @@ def training_sentence(choice: StudentChoice, missing: MissingTraining) -> str:
     reasons = {
         "none-trained": f"By {proxies_of(student)} the best is {describe_student(student)}, which was only scored",
         "trained-short": f"{student.architecture_id} should be trained in full",
-        "short-is-better": f"{describe_student(student)} did better in a shorter training ({short_of(student)})",
+        "short-is-better": f"{describe_student(student)} did better in {short_training(student)} ({short_of(student)})",
         "scored-is-better": (
             f"By {proxies_of(student)} the best student within the limits is {describe_student(student)}, which was "
             "only scored"
@@ -143,10 +141,11 @@ def describe_student(one: TrainedStudent | ScoredStudent) -> str:
 
 def teaching_of(one: TrainedStudent) -> str:
     """By what it was taught, as "taught by kd (temperature=4) from the teacher's weights"."""
+    begun = units.beginning(one.init)
     if one.method == "scratch":
-        return f"trained from scratch{units.beginning(one.init)}"
+        return f"trained on labels alone{begun}" if begun else "trained from scratch"
     options = units.options(one.options_json)
-    return f"taught by {one.method}{f' ({options})' if options else ''}{units.beginning(one.init)}"
+    return f"taught by {one.method}{f' ({options})' if options else ''}{begun}"
 
 
 def accuracy_in_words(one: TrainedStudent) -> str:
@@ -162,7 +161,17 @@ def epochs_of(epochs: float) -> str:
 def short_of(one: TrainedStudent | ScoredStudent) -> str:
     if isinstance(one, ScoredStudent):
         return ""
-    return f"{units.percent(one.val_accuracy)} % after {epochs_of(one.epochs)} of {one.full_epochs:g}"
+    return f"{units.percent(one.val_accuracy)} % after {trained_length(one)}"
+
+
+def short_training(one: TrainedStudent | ScoredStudent) -> str:
+    inherited = isinstance(one, TrainedStudent) and one.inherited
+    return "a training from its parent's weights" if inherited else "a shorter training"
+
+
+def trained_length(one: TrainedStudent) -> str:
+    """How long it was trained, and of how much; a training from a parent's weights may lack no epoch."""
+    return f"{epochs_of(one.epochs)} of {one.full_epochs:g}" if one.lacks_epochs else epochs_of(one.epochs)
 
 
 def proxies_of(one: TrainedStudent | ScoredStudent) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PLAIN_ROLES = {"default-kd", "default-scratch"}
 """Roles of finals of the student that one would take without a search."""
 
+FROM_PARENT = "parent"
+"""The `init` of a student that began with weights of another one of the search."""
+
 STUDENT_WEIGHTS = "student.pt"
 """The file of a trial's folder that a training leaves which came to its end."""
 
@@ -47,7 +50,7 @@ class TrainedStudent:
     `keys`: its trials, the best on validation first; `val_accuracies` and `test_accuracies` in their order, the latter
     only those that were measured. `status`: "complete", or "stopped" by a scheduler. `epochs`: trained for;
     `full_epochs`: of a training in full; `full`: whether these are. `roles`: of finals, what they stand for.
-    `val_images`: that the accuracies on validation are of, None where it was not recorded.
+    `val_images`: that the accuracies on validation are of, None where it was not recorded, or they are another metric.
     """
 
     folder: Path
@@ -87,19 +90,28 @@ class TrainedStudent:
         """Of its mean validation accuracy: of the seeds' mean and of the images, as independent sources.
 
         sqrt(s^2 / n + p (1 - p) / N) with the seeds' deviation s, n seeds, accuracy p and N validation images. One seed
-        has no deviation, and images that were not counted add nothing; nor do they where p is another metric, outside
-        [0, 1]. Students share their validation images, so the
-        part of the images is rather too large for a difference of two.
+        has no deviation, and images that were not counted add nothing; nor do they where p is another metric, which is
+        no share of them. Students share their validation images, so the part of the images is rather too large for a
+        difference of two.
         """
         p = self.val_accuracy
         of_seeds = stdev(self.val_accuracies) ** 2 / self.seeds if self.seeds > 1 else 0.0
-        of_images = max(0.0, p * (1 - p) / self.val_images) if self.val_images else 0.0
+        of_images = p * (1 - p) / self.val_images if self.val_images else 0.0
         return math.sqrt(of_seeds + of_images)
 
     @property
     def plain(self) -> bool:
-        """Whether it is the default student by plain KD or from scratch, and nothing that a search found."""
-        return bool(self.roles) and set(self.roles) <= PLAIN_ROLES
+        """Whether it is the default student by plain KD or from scratch, also where a search found just that."""
+        return not PLAIN_ROLES.isdisjoint(self.roles)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it is no student trained in full because it began with its parent's weights."""
+        return self.init == FROM_PARENT and not self.full
+
+    @property
+    def lacks_epochs(self) -> bool:
+        return not self.full and self.epochs < self.full_epochs - 0.01
 
     @property
     def standing(self) -> tuple[bool, bool, float]:

@@ -42,11 +42,13 @@ def students_sheet(choice: StudentChoice, students: Sequence[TrainedStudent]) ->
 
 
 def student_cells(choice: StudentChoice, one: TrainedStudent) -> tuple[str, ...]:
-    short = "" if one.full else f" of {one.full_epochs:g}{', stopped' if one.status == 'stopped' else ''}"
+    short = f" of {one.full_epochs:g}" if one.lacks_epochs else ""
+    short += ", stopped" if one.status == "stopped" else ""
+    begun = units.beginning(one.init)
     return (
         mark_of(choice, one),
         one.architecture_id,
-        f"{one.method}{units.beginning(one.init)}",
+        f"labels alone{begun}" if one.method == "scratch" and begun else f"{one.method}{begun}",
         accuracy_in_words(one),
         str(one.seeds),
         f"{one.epochs:.3g}{short}",

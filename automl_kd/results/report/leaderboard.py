@@ -21,6 +21,7 @@ from automl_kd.results.verdict.arms import ARMS
 BY = (
     "trial_kind",
     "dataset",
+    "metric",
     "space",
     "architecture_id",
     "student",
@@ -36,7 +37,7 @@ BY = (
 """What trials of one entry have in common."""
 
 ROLE_NAMES: dict[str, str] = {str(role): name for role, name in ARMS.items()}
-RANKED_WITHIN = ("trial_kind", "dataset")
+RANKED_WITHIN = ("trial_kind", "dataset", "metric")
 AVERAGED_COLUMNS = ("int8_val_accuracy", "latency_ms", "seconds", "train_macs")
 FIRST_COLUMNS = ("params", "macs", "latency_device")
 """Equal in all trials of an entry."""
@@ -61,13 +62,14 @@ def rank_results(rows: pd.DataFrame, by: Sequence[str] = BY, metric: str = "test
 
     `metric` (`test_accuracy`, or `test_accuracy_best` of the epoch best on validation) is reported as `mean`, `std` and
     `half_width` of its 95 % interval over `seeds` trials; the validation accuracy of the same epoch, `val_mean`, ranks.
-    `rank` is 1 for the best of its `trial_kind` and dataset; entries with equal `val_mean` share it and have `tie` set.
-    `int8_val_accuracy`, `latency_ms`, `seconds` and `train_macs` are means per trial that has one; `stopped` and
-    `failed` count trials that are left out.
+    `rank` is 1 for the best of its `trial_kind`, dataset and metric; entries with equal `val_mean` share it and have
+    `tie` set. `int8_val_accuracy`, `latency_ms`, `seconds` and `train_macs` are means per trial that has one; `stopped`
+    and `failed` count trials that are left out.
     A trial that appears twice under one key counts once, and one of a stand-in not at all.
     """
     rows = rows[~rows["stand_in"].fillna(False)] if "stand_in" in rows else rows
     rows = rows.assign(last_epoch=rows["last_epoch"].fillna(1.0)) if "last_epoch" in by else rows
+    rows = rows.assign(metric=rows["metric"].fillna("accuracy")) if "metric" in by else rows  # of earlier versions
     if rows["config_hash"].isna().any():
         rows = rows.assign(config_hash=rows["config_hash"].fillna(""))  # without a spec
     number = rows.groupby(list(by), dropna=False, observed=True, sort=False).ngroup().to_numpy()
@@ -161,6 +163,7 @@ def failure(row: dict[Any, Any]) -> str:
 COLUMNS = {
     "rank": Column("rank", numeric=True),
     "dataset": Column("dataset"),
+    "metric": Column("metric"),
     "space": Column("space"),
     "role": Column("role"),
     "student": Column("student"),
@@ -199,7 +202,7 @@ def latency_column(board: pd.DataFrame) -> Column:
 
 def silent_columns(board: pd.DataFrame) -> set[str]:
     """Columns with one value throughout, or none, and `config_hash` unless two lines look the same without it."""
-    same = {name for name in ("dataset", "space", "role") if board[name].nunique() <= 1}
+    same = {name for name in ("dataset", "metric", "space", "role") if board[name].nunique() <= 1}
     looks = board[[name for name in BY if name != "config_hash"]]
     empty = {
         "config_hash": not looks.duplicated().any(),
@@ -217,6 +220,7 @@ def leaderboard_line(entry: dict[Any, Any]) -> dict[str, str]:
     return {
         "rank": units.MISSING if units.missing(entry["rank"]) else f"{entry['rank']}{' =' if entry['tie'] else ''}",
         "dataset": entry["dataset"],
+        "metric": units.METRICS.get(entry["metric"], entry["metric"]),
         "space": entry["space"],
         "role": ", ".join(ROLE_NAMES.get(role, role) for role in entry["role"].split(", ")),
         "student": entry["student"],

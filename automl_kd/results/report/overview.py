@@ -9,14 +9,18 @@ from typing import Any, NamedTuple
 from automl_kd.results import units
 from automl_kd.results.comparison.comparison import Comparison
 from automl_kd.results.statistics.interval import Estimate
+from automl_kd.results.verdict.arms import ANSWERS, WARM_START
+from automl_kd.results.verdict.distillation_table import list_differences
 from automl_kd.results.verdict.gain import Verdict
 
 GAIN_WORDS = {
     "search": "search: found student and method over default student with plain KD",
     "architecture": "architecture: found student over default student, both from scratch",
     "teaching": "teaching: over training from scratch",
-    "warm start": "warm start: over fresh weights",
+    ANSWERS: "teacher's answers: over labels alone from the same weights",
+    WARM_START: "warm start: over the same from fresh weights",
 }
+"""What each of `COMPARISONS` is over what."""
 
 
 class OverviewLine(NamedTuple):
@@ -30,10 +34,12 @@ class OverviewLine(NamedTuple):
 
 
 def judged_lines(judged: Verdict) -> Iterator[OverviewLine]:
-    """What a search or a distillation gained."""
-    for name, gain in judged.gains.items():
+    """What a search gained, or each training of a distillation over the others."""
+    gains = judged.gains.items()
+    named = list_differences(judged) if judged.distilled else ((GAIN_WORDS[name], gain) for name, gain in gains)
+    for question, gain in named:
         if gain.n:
-            yield line_of_difference(GAIN_WORDS.get(name, name), gain)
+            yield line_of_difference(question, gain)
 
 
 def compared_lines(compared: Comparison) -> Iterator[OverviewLine]:

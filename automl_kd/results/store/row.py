@@ -51,8 +51,8 @@ class Row:
     `epochs`: asked for; `epochs_done`: reached. `last_epoch`: the fraction of its steps that the last epoch takes; None
     in rows of earlier versions, whose epochs are whole. `latency_iqr_ms`: spread of `latency_ms`, measured with
     `latency_batch` images and `latency_threads` threads. `seconds`: training time.
-    `int8_val_accuracy`: of the last epoch's weights, quantised to eight bits as an export does, with `export.int8`;
-    None where that failed. `int8_seconds`: what that took after the training; not part of `seconds`.
+    `int8_val_accuracy`: `metric` of the last epoch's weights, quantised to eight bits as an export does, with
+    `export.int8`; None where that failed. `int8_seconds`: what that took after the training; not part of `seconds`.
     `latency_ms` is measured on the trial's device at its end, while other trials may run beside it; where
     `latency_device` names one, it is predicted for that device from a profile of it, as limits and objectives are.
     `precision`: in which numbers the products of forward passes were computed; None in rows of earlier versions, which
@@ -63,7 +63,8 @@ class Row:
     `images_delivered`: of streamed images, to the trial; `images_decoded`: of these, those that were decoded for it, as
     no other trial had them decoded before; `loader_seconds`: in which it waited for them.
     `val_images`: of a teacher, the number of images that its validation accuracy is of. `val_majority_fraction`: the
-    fraction of them that are of the largest class, which one reaches who always names that class.
+    fraction of them that are of the largest class, which one reaches who always names that class; None of a `metric`
+    other than accuracy.
     `init`: what the student began with, where its weights were not drawn: "teacher", the name of a file, or "parent",
     and then `parent` is the key of the trial whose weights it took, and `ancestor_macs` are the multiply-adds of that
     one's training and of all before it, which are not part of `train_macs`.

@@ -14,12 +14,16 @@ BASELINES_FILE = "text_baselines.json"
 
 
 class TextBaseline(NamedTuple):
-    """`title`: what it is. Accuracies are fractions. `inverse_penalty`: C of logistic regression, by validation."""
+    """`title`: what it is. Accuracies are fractions. `inverse_penalty`: C of logistic regression, by validation.
+
+    `metric`: what the accuracies are, as in rows; "accuracy" in files of earlier versions.
+    """
 
     title: str
     val_accuracy: float
     test_accuracy: float
     inverse_penalty: float
+    metric: str = "accuracy"
 
 
 def write_text_baselines(folder: Path, found: Sequence[TextBaseline]) -> None:
@@ -39,4 +43,6 @@ def text_baselines_line(folder: Path) -> str:
     """The baselines in one sentence; empty where there are none."""
     found = read_text_baselines(folder)
     listed = ", ".join(f"{one.title} {units.percent(one.test_accuracy)} %" for one in found)
-    return f"Logistic regression without training a network, on test: {listed}." if listed else ""
+    others = {one.metric: None for one in found if one.metric != "accuracy"}
+    by = f" by {' and '.join(units.METRICS.get(name, name) for name in others)}" if others else ""
+    return f"Logistic regression without training a network, on test{by}: {listed}." if listed else ""

@@ -9,6 +9,7 @@ import pandas as pd
 
 from automl_kd.results import units
 from automl_kd.results.sheet import Column, Sheet
+from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.row import FROM_FILE
 from automl_kd.results.verdict.distillation import difference, distillation_arms, judged_role, training_title
 from automl_kd.results.verdict.gain import Verdict
@@ -70,8 +71,8 @@ def teacher_line(row: dict[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def differences_sheet(judged: Verdict) -> Sheet:
-    """Test accuracy of each taught training over the others, in percentage points, paired by seed."""
+def list_differences(judged: Verdict) -> Iterator[tuple[str, Estimate]]:
+    """Test accuracy of each taught training over the others, paired by seed, with what it is over what."""
     arms = distillation_arms(judged.arms)
     titles = {role: training_title(role, one) for role, one in arms.items()}
     role = judged_role(arms)
@@ -79,15 +80,18 @@ def differences_sheet(judged: Verdict) -> Sheet:
         (role, one) for one in ("default-kd", FOUND_LABELS, FOUND_FRESH, "default-scratch")
     ]
     pairs = dict.fromkeys([*wanted, ("default-kd", "default-scratch"), (FOUND_FRESH, "default-scratch")])
-    lines = []
     for better, base in pairs:
-        if better == base or better not in arms or base not in arms:
-            continue
-        gain = difference(arms[better], arms[base])
+        if better != base and better in arms and base in arms:
+            base_title = titles[base].replace("from scratch", "training from scratch")
+            yield f"{titles[better]} over {base_title}", difference(arms[better], arms[base])
+
+
+def differences_sheet(judged: Verdict) -> Sheet:
+    """Those differences, in percentage points."""
+    lines = []
+    for title, gain in list_differences(judged):
         interval = f"{units.points(gain.low)} to {units.points(gain.high)}" if gain.n > 1 else units.MISSING
-        base_title = titles[base].replace("from scratch", "training from scratch")
-        points = units.points(gain.mean) if gain.n else units.MISSING
-        lines.append((f"{titles[better]} over {base_title}", points, interval, str(gain.n)))
+        lines.append((title, units.points(gain.mean) if gain.n else units.MISSING, interval, str(gain.n)))
     return sheet_of(("what gained", "difference, points", "95 % interval", "seeds"), lines)
 
 

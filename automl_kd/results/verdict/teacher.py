@@ -2,7 +2,8 @@
 
 A network that knows nothing of the classes is right, at best, as often as one that always names the largest of them:
 with probability s on each of n independent images, s being that class's share. So if as many right answers as the
-teacher gave are not rare under the binomial distribution of n and s, nothing shows that it knows more.
+teacher gave are not rare under the binomial distribution of n and s, nothing shows that it knows more. Another metric
+than accuracy counts no right answers, so nothing is concluded from it: its sentence names it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from scipy.special import bdtr, bdtrc
 from automl_kd.results import units
 from automl_kd.results.store.row import FROM_FILE
 
+ACCURACY = "accuracy"
+"""The metric that counts right answers."""
+
 RARE = 0.001
 """A chance below which something is called rare: the question is asked of every teacher, and few ask it again."""
 
@@ -24,7 +28,8 @@ RARE = 0.001
 class Teacher:
     """`accuracy`: on validation. `images`, `largest`: how many these are, and the share of the largest class.
 
-    `test`: accuracy on test; `params`, `macs`: its size, and multiply-adds for one of its images; NaN where not known.
+    `metric`: what stands in place of accuracy, or "accuracy"; of another one `largest` is NaN. `test`: accuracy on
+    test; `params`, `macs`: its size, and multiply-adds for one of its images; NaN where not known.
     """
 
     label: str
@@ -32,6 +37,7 @@ class Teacher:
     accuracy: float
     images: int
     largest: float
+    metric: str = ACCURACY
     test: float = math.nan
     params: float = math.nan
     macs: float = math.nan
@@ -48,16 +54,19 @@ class Teacher:
 def teacher_of(rows: pd.DataFrame) -> Teacher | None:
     """The teacher of one experiment; None if it was not measured, or by an earlier version, which counted no images."""
     known = rows[(rows["trial_kind"] == "teacher") & (rows["status"] == "complete")]
-    known = known.dropna(subset=["val_accuracy", "val_images", "val_majority_fraction"])
+    known = known.assign(metric=known["metric"].fillna(ACCURACY)).dropna(subset=["val_accuracy", "val_images"])
+    known = known[known["val_majority_fraction"].notna() | (known["metric"] != ACCURACY)]
     if known.empty:
         return None
     row = known.iloc[-1]
+    counted = row["metric"] == ACCURACY
     return Teacher(
         label=str(row["student"]),
         from_file=row["method"] == FROM_FILE,
         accuracy=float(row["val_accuracy"]),
         images=int(row["val_images"]),
-        largest=float(row["val_majority_fraction"]),
+        largest=float(row["val_majority_fraction"]) if counted else math.nan,
+        metric=str(row["metric"]),
         test=float(row["test_accuracy"]),
         params=float(row["params"]),
         macs=float(row["macs"]),
@@ -71,6 +80,8 @@ def accuracy_of(teacher: Teacher | None) -> str:
     text = f"{upper(teacher.title)} reaches {units.percent(teacher.accuracy)} % on validation"
     if not math.isnan(teacher.test):
         text += f" and {units.percent(teacher.test)} % on test"
+    if teacher.metric != ACCURACY:
+        text += f" by {units.METRICS.get(teacher.metric, teacher.metric)}"
     if not math.isnan(teacher.params + teacher.macs):
         size, cost = units.format_count(teacher.params), units.format_count(teacher.macs)
         text += f"; it has {size} parameters and takes {cost} multiply-adds in a forward pass"
@@ -82,7 +93,7 @@ def warning(teacher: Teacher | None, scratch: float | None = None) -> str:
 
     `scratch`: validation accuracy of a student that had no teacher.
     """
-    if teacher is None:
+    if teacher is None or teacher.metric != ACCURACY:
         return ""
     share = f"{units.percent(teacher.accuracy)} % of {teacher.images:,} validation examples"
     reached = f"{teacher.title} is right on {share}"

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from automl_kd.errors import ConfigError, StopTrial, UnknownNameError
-from automl_kd.methods import METHODS, make_method, run_trial
+from automl_kd.methods import METHODS, base, make_method, run_trial
 from automl_kd.methods.distpro.process import Process, load_process, save_process
 from automl_kd.methods.distpro.search import DistProSearch
 from automl_kd.space import Architecture, Scalar
 from automl_kd.spec import REMARK_FILE
+from tests import tiny
 from tests.methods.distpro.trials import (
     PATHWAYS,
     SHORT,
@@ -191,3 +192,20 @@ def test_the_work_of_a_search_is_what_its_passes_sum_to():
     # Its replay: a step of distillation, and a sixth of the epochs before it.
     assert METHODS["distpro"]().macs(student=10, teacher=20) == round(30 + 20 + 64 / 6)
     assert make_method("distpro", {"replay": "equal"}).macs(student=10, teacher=20) == 50
+
+
+def test_the_search_is_part_of_the_training_s_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "loading", tiny.Delivering())
+    seen = trained(tmp_path, "distpro", {"search": 0.67, "clip": 0.0}, "one").seen
+    assert [seen[epoch]["images_delivered"] for epoch in (1, 2, 3)] == [30, 40, 50]  # two of the search
+
+
+def test_costs_of_a_search_are_added_to_every_report():
+    history = [{"seconds": 2.0, "teacher_passes": 3.0}, {"seconds": 5.0, "teacher_passes": 1.0, "val_accuracy": 0.5}]
+    costs = base.search_costs(history)
+    assert costs == {"seconds": 5.0, "teacher_passes": 4.0}
+    assert base.search_costs([]) == {}
+    recorder = tiny.Recorder()
+    report = base.after_search(recorder, costs)
+    report({"seconds": 1.0, "val_accuracy": 0.25}, epoch=1)
+    assert recorder.seen == {1: {"seconds": 6.0, "teacher_passes": 4.0, "val_accuracy": 0.25}}

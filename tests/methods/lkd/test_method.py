@@ -438,3 +438,17 @@ def test_longer_look_aheads_run(tmp_path):
     seen = trained(tmp_path, "one", {"look_ahead": 2, "interval": 4})
     assert len(seen.seen) == 3
     assert extra(tmp_path, "one")["updates"] == 3
+
+
+@pytest.mark.parametrize("mode", ["retrain", "two_stage_dynamic"])
+def test_the_phase_that_learns_the_loss_is_part_of_the_training_s_costs(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(base, "loading", tiny.Delivering())
+    recorders = [trained(tmp_path, "one", {"mode": mode}), trained(tmp_path, "one", {"mode": mode})]  # and again
+    before, own = (load(tmp_path, folder, "checkpoint.pt")["history"] for folder in ("one/search", "one"))
+    assert isinstance(before, list)
+    assert isinstance(own, list)
+    assert before[-1]["seconds"] > 0
+    for recorder in recorders:
+        for epoch, metrics in recorder.seen.items():
+            assert metrics["seconds"] == pytest.approx(before[-1]["seconds"] + own[epoch - 1]["seconds"])
+            assert metrics["images_delivered"] == 10 * 3 + 10 * epoch  # the loss is learned in as many epochs

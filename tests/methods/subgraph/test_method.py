@@ -480,3 +480,16 @@ def test_a_measured_latency_is_a_budget(tmp_path, monkeypatch):
 def test_options_out_of_range_are_refused_in_a_sentence(options, words):
     with pytest.raises(ConfigError, match=words):
         parse_record(Subgraph, options, "options of method 'subgraph'")
+
+
+def test_the_search_is_part_of_the_training_s_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "loading", tiny.Delivering())
+    seen = carry_out(place(tmp_path), Recorder()).seen
+    searched, own = (
+        torch.load(tmp_path / "trial" / file, weights_only=True) for file in ("search.pt", "checkpoint.pt")
+    )
+    before = searched["run"]["history"]
+    assert before[-1]["seconds"] > 0
+    for epoch, metrics in seen.items():
+        assert metrics["seconds"] == pytest.approx(before[-1]["seconds"] + own["history"][epoch - 1]["seconds"])
+        assert metrics["images_delivered"] == 10 * len(before) + 10 * epoch

@@ -193,3 +193,20 @@ def test_neither_pandas_nor_torch_is_imported(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["best"]["keys"] == ["f1", "f0"]
+
+
+def test_images_add_no_error_where_another_metric_was_measured(tmp_path):
+    f1 = [dataclasses.replace(one, metric="macro_f1") for one in two_finals()]
+    assert by_key(read_student_archive([write_archive(tmp_path / "a", f1)]))["f1"].standard_error == pytest.approx(0.02)
+
+
+def test_a_search_trial_from_its_parent_s_weights_is_not_full_and_a_final_is(tmp_path):
+    trials = [
+        trial("s0", "a" * 12, 0.9, 100, epochs=10),
+        trial("s1", "b" * 12, 0.9, 100, epochs=10, init="parent", parent="s0"),
+        trial("c1", "c" * 12, 0.9, 100, epochs=10, init="teacher"),
+        final("f1", "d" * 12, 0.9, 100, init="parent"),
+    ]
+    found = by_key(read_student_archive([write_archive(tmp_path / "a", trials)]))
+    assert {key: one.full for key, one in found.items()} == {"s0": True, "s1": False, "c1": True, "f1": True}
+    assert [key for key, one in found.items() if one.inherited] == ["s1"]

@@ -15,6 +15,7 @@ from automl_kd.results.archive.choice import choose_student, find_front
 from automl_kd.results.archive.limits import Limits
 from automl_kd.results.archive.sentences import choice_sentences
 from automl_kd.results.archive.students import StudentCosts, TrainedStudent
+from automl_kd.results.archive.tables import students_sheet
 from tests.results.archive.made import final, proxies, teacher, trial, two_finals, write_archive
 
 
@@ -100,16 +101,20 @@ def test_no_smaller_student_is_said_too(tmp_path):
 
 def test_the_plain_student_is_kept_where_nothing_beats_it(tmp_path):
     choice = choice_of(tmp_path / "a", [*two_finals(), final("p0", "e" * 12, 0.9, 10, role="default-kd")])
-    assert words(choice).startswith("Keep the plain student: no searched one beats it. It is eeeeeeeeeeee (net ")
+    assert words(choice).startswith("Keep the plain student: no other one beats it. It is eeeeeeeeeeee (net ")
     assert choice_of(tmp_path / "a", (), params=100).best.plain
     assert words(choice_of(tmp_path / "a", (), params=100)).startswith(
         "With at most 100 parameters, keep the plain student"
     )
 
 
-def test_a_default_student_that_was_found_is_not_plain(tmp_path):
+def test_a_default_student_that_was_found_is_plain(tmp_path):
     both = [final("p0", "e" * 12, 0.9, 10, role=role) for role in ("default-kd", "found-method")]
-    assert not choice_of(tmp_path / "a", both).best.plain
+    choice = choice_of(tmp_path / "a", both)
+    assert choice.best.plain
+    assert words(choice).startswith("Keep the plain student: no other one beats it. It is eeeeeeeeeeee")
+    other = [final("p0", "e" * 12, 0.9, 10, role=role) for role in ("found-scratch", "found-method")]
+    assert words(choice_of(tmp_path / "b", other)).startswith("Take eeeeeeeeeeee")
 
 
 def test_unequal_lengths_of_full_trainings_are_said(tmp_path):
@@ -199,3 +204,33 @@ def test_the_front_is_what_no_cheaper_one_equals(points):
 
 def test_a_cost_that_is_not_known_is_not_on_the_front():
     assert find_front([student(0, None, 0.5), student(1, 3, 0.4)], "params") == (student(1, 3, 0.4),)
+
+
+def test_a_final_stands_above_a_search_trial_from_its_parent_s_weights(tmp_path):
+    heir = trial("s0", "b" * 12, 0.9, 10, epochs=10, init="parent")
+    finals = [final(f"f{seed}", "b" * 12, 0.8, 10, seed=seed) for seed in range(3)]
+    choice = choice_of(tmp_path / "a", [heir, *finals])
+    assert choice.best.keys == ("f0", "f1", "f2")
+    assert choice.missing is None  # the same student, trained in full
+    other = choice_of(tmp_path / "b", [trial("s1", "c" * 12, 0.9, 10, epochs=10, init="parent"), *finals])
+    assert "did better in a training from its parent's weights (90.00 % after 10 epochs); train it" in words(other)
+    alone = words(choice_of(tmp_path / "c", [heir, trial("s1", "c" * 12, 0.5, 10)], params=10))
+    assert "its training was one of the search, from its parent's weights, after 4 epochs of 10. No" not in alone
+    assert (
+        "not trained in full: its training was one of the search, from its parent's weights, after 10 epochs" in alone
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"method": "scratch"}, "trained from scratch. On validation"),
+        ({"method": "scratch", "init": "teacher"}, "trained on labels alone from the teacher's weights. On"),
+        ({"init": "teacher"}, "taught by kd (temperature=4, weight=0.9) from the teacher's weights. On"),
+    ],
+)
+def test_what_a_student_was_taught_by_is_said(tmp_path, changes, said):
+    choice = choice_of(tmp_path / "a", [final("f0", "f" * 12, 0.9, 10, role="found-labels", **changes)])
+    assert said in words(choice)
+    cell = students_sheet(choice, choice.shown).rows[0][2]
+    assert ("labels alone" in cell) is ("labels alone" in said)

@@ -191,7 +191,10 @@ def drawn(rng: np.random.Generator, number: int) -> Row:
 
 def test_entries_measured_together_are_those_measured_alone_bit_for_bit():
     rng = np.random.default_rng(0)
-    records = [vars(drawn(rng, number)) | {"config_hash": "abc", "last_epoch": 1.0} for number in range(300)]
+    records = [
+        vars(drawn(rng, number)) | {"config_hash": "abc", "last_epoch": 1.0, "metric": "accuracy"}
+        for number in range(300)
+    ]
     rows = parquet.to_frame(parquet.to_table(records, ROW_SCHEMA))
     wanted = plainly(rows)
     board = rank_results(rows)
@@ -249,3 +252,22 @@ def test_markdown_begins_with_its_command_and_escapes_cells(tmp_path):
     assert r"a\|b &lt;i>" in lines[5]
     assert "90.00 | 88.00" in lines[5]
     assert "validation" in lines[-1]
+
+
+def test_what_is_measured_otherwise_is_ranked_by_itself(tmp_path):
+    same = {"student": "student A", "architecture_id": "A" * 12}
+    rows = [
+        row(key="accuracy", val_accuracy=0.9, metric="accuracy", **same),
+        row(key="earlier", val_accuracy=0.8, **same, options_json="{}"),  # accuracy too, of an earlier version
+        row(key="f1", val_accuracy=0.6, metric="macro_f1", **same),
+    ]
+    board = rank_results(frame(tmp_path, rows))
+    assert board[["metric", "rank", "val_mean"]].to_numpy().tolist() == [
+        ["accuracy", 1, 0.9],
+        ["accuracy", 2, 0.8],
+        ["macro_f1", 1, 0.6],
+    ]
+    text = leaderboard_markdown(board)
+    assert "| metric |" in text
+    assert "| macro F1 |" in text
+    assert "| metric |" not in leaderboard_markdown(rank_results(frame(tmp_path / "one", rows[:2])))

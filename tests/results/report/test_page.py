@@ -12,12 +12,14 @@ from rich.console import Console
 from automl_kd.console.report import report
 from automl_kd.errors import ResultError
 from automl_kd.results import ResultTable, units
-from automl_kd.results.report.overview import line_of_difference
+from automl_kd.results.report.overview import GAIN_WORDS, line_of_difference
 from automl_kd.results.report.page import write_page
 from automl_kd.results.report.plots import accuracy_against_params, learning_curves, legend_columns
 from automl_kd.results.statistics.interval import Estimate
 from automl_kd.results.store.scores import write_scores
+from automl_kd.results.verdict.arms import COMPARISONS
 from automl_kd.results.verdict.gain import judge_search
+from tests.results.distilled import trainings, write_distillation
 from tests.results.synthetic import curve, four_arms, row, score, write_experiment
 
 NASTY = "</li><script>alert('x')</script> <img src=http://evil.example/x.png>"
@@ -192,3 +194,24 @@ def test_a_legend_has_as_many_columns_as_its_labels_leave_room_for():
     wide = ["Pareto front of the search, on validation", "found student, its method, fresh weights"]
     assert legend_columns(wide) == 1
     assert legend_columns([]) == 2
+
+
+def test_every_gain_of_a_verdict_has_words():
+    assert set(GAIN_WORDS) == set(COMPARISONS)
+
+
+def test_an_overview_of_distillations_tells_of_no_search(tmp_path):
+    write_distillation(tmp_path / "kd", trainings(None))
+    write_distillation(tmp_path / "method", trainings())
+    text = write_page(tmp_path, tmp_path / "page.html").read_text()
+    lines = re.findall(r"<tr>.*?</tr>", text[: text.index("<article")], flags=re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", one, flags=re.DOTALL) for one in lines]
+    told = [[re.sub(r"<[^>]+>", "", cell).strip() for cell in one] for one in cells if one]
+    found = [next(cell for cell in one if " over " in cell) for one in told]
+    assert found == [
+        "plain KD (temperature=4) over training from scratch",
+        "weighted_losses (losses=dkd=1) over plain KD (temperature=4)",
+        "weighted_losses (losses=dkd=1) over training from scratch",
+        "plain KD (temperature=4) over training from scratch",
+    ]
+    assert "search:" not in text[: text.index("<article")]

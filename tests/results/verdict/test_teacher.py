@@ -121,3 +121,21 @@ def test_a_comparison_of_methods_begins_with_the_warning(tmp_path):
 def one_of(final: Row) -> Row:
     """A final as one of the contender "kd", at full compute."""
     return dataclasses.replace(final, role="kd", compute_fraction=1.0, options_json=json.dumps({}))
+
+
+F1 = {"metric": "macro_f1", "val_accuracy": 0.75, "test_accuracy": 0.73}
+
+
+@pytest.mark.parametrize("largest", [0.9, None])  # rows of earlier versions have it all the same
+def test_of_another_metric_nothing_is_concluded_and_the_sentence_names_it(tmp_path, largest):
+    arms = four_arms(BASE, BASE, metric="macro_f1")
+    rows = read(tmp_path, [*arms, taught_by(135, **F1, val_majority_fraction=largest)])
+    judged = judge_search(rows)
+    assert judged.sentence.startswith("No gain is shown")
+    assert judged.teacher_sentence == (
+        "The teacher (resnet56, from a file) reaches 75.00 % on validation and 73.00 % on test by macro F1; it has "
+        "10.0 k parameters and takes 1.00 M multiply-adds in a forward pass."
+    )
+    page = write_page(tmp_path, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Warning: " not in page
+    assert judged.teacher_sentence in page
