@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
@@ -65,7 +65,10 @@ def proposal_of(values: str, method: str, options: str, schedule: str | None) ->
 
 
 def choose_finalist(context: ExperimentContext) -> Proposal | None:
-    """The found one: of the shortlist, trained again, the best mean on validation. None if the list is empty."""
+    """The found one: of the shortlist, trained again, the best mean on validation. None if the list is empty.
+
+    One that failed with a seed with which others came through stands behind these: it may fail again.
+    """
     candidates = shortlist(context.table.read(), context.experiment.finalists.count)
     if len(candidates) < 2:
         return candidates[0] if candidates else None
@@ -78,8 +81,14 @@ def choose_finalist(context: ExperimentContext) -> Proposal | None:
     entered = [Entrant("choice", spec) for spec in specs]
     carry_out_all(context, entered, trial_kind="choice", title=title, ahead=work_of_finals(context, chosen=True))
     rows = context.table.read()
-    means = mean_validation(rows[rows["key"].isin([spec.key for spec in specs])])
-    return max(candidates, key=lambda one: (means.get(one.key, -math.inf), -context.cost(one.architecture).params))
+    known = validation_by_proposal(rows[rows["key"].isin([spec.key for spec in specs])])
+    smallest = sorted(candidates, key=lambda one: context.cost(one.architecture).params)
+    return max(smallest, key=lambda one: reliable_mean(known.get(one.key, [])))
+
+
+def reliable_mean(accuracies: Sequence[float]) -> tuple[int, float]:
+    """What a finalist is chosen by: first how many seeds came through, then their mean."""
+    return len(accuracies), fmean(accuracies) if accuracies else -math.inf
 
 
 def forecast_power(rows: pd.DataFrame, seeds: int) -> str:
@@ -95,12 +104,8 @@ def forecast_power(rows: pd.DataFrame, seeds: int) -> str:
     )
 
 
-def mean_validation(rows: pd.DataFrame) -> dict[Key, float]:
-    """Mean validation accuracy of the complete trials of run "choice", by the keys of proposals."""
-    return {key: fmean(accuracies) for key, accuracies in validation_by_proposal(rows).items()}
-
-
 def validation_by_proposal(rows: pd.DataFrame) -> dict[Key, list[float]]:
+    """Validation accuracies of the complete trials of run "choice", by the keys of proposals."""
     ours = rows[(rows["trial_kind"] == "choice") & (rows["status"] == "complete") & rows["val_accuracy"].notna()]
     found: dict[Key, list[float]] = {}
     for key, accuracy in zip(proposal_keys(ours), ours["val_accuracy"], strict=True):
