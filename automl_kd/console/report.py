@@ -25,6 +25,7 @@ from automl_kd.results.sheet import Sheet
 from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
+from automl_kd.results.store.text_baselines import text_baselines_lines
 from automl_kd.results.verdict import table as verdict_table
 from automl_kd.results.verdict.distillation_table import differences_sheet, trainings_sheet
 from automl_kd.results.verdict.gain import Verdict, judge_search
@@ -64,7 +65,8 @@ def report(console: Console, paths: Sequence[Path], target: Path, command: str) 
 def print_experiment(console: Console, folder: Path, rows: pd.DataFrame) -> bool:
     """Print the results of one experiment; return whether it is finished."""
     record = record_of(folder)
-    if said := units.metric_sentence(rows["metric"]):
+    metric = units.metric_sentence(rows["metric"])
+    for said in (*([metric] if metric else []), *text_baselines_lines(folder, rows)):
         console.print(said, highlight=False, markup=False)
     if sentence := stand_in_sentence(record):
         console.print(sentence, style="bold", highlight=False, markup=False)

@@ -19,6 +19,7 @@ from automl_kd.results.report.shared_work import shared_work
 from automl_kd.results.sheet import without_html
 from automl_kd.results.store.folder import require_writable
 from automl_kd.results.store.scores import read_scores
+from automl_kd.results.store.text_baselines import text_baselines_lines
 from automl_kd.results.verdict.distillation import is_distillation, name_trainings
 from automl_kd.results.verdict.distillation_table import distillation_markdown
 from automl_kd.results.verdict.gain import judge_search
@@ -51,9 +52,9 @@ def write_reports(rows: Mapping[Path, pd.DataFrame], target: Path, command: str)
 def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | None) -> str:
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in list_failures(rows))
-    lost += "".join(
-        f"\n{line}\n" for line in [*filter(None, [units.metric_sentence(rows["metric"])]), *shared_work(rows)]
-    )
+    metric = units.metric_sentence(rows["metric"])
+    told = [*([metric] if metric else []), *text_baselines_lines(folder, rows), *shared_work(rows)]
+    lost += "".join(f"\n{line}\n" for line in told)
     record = record_of(folder)
     published = figures_as_markdown(record.get("published") or ())
     if compared is not None:

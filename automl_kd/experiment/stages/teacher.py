@@ -11,6 +11,7 @@ from automl_kd.experiment.stages.trials import Entrant, carry_out_all
 from automl_kd.models.teacher_mean import teacher_label
 from automl_kd.results import units
 from automl_kd.results.store.folder import in_use, lock
+from automl_kd.results.store.text_baselines import find_teacher_no_better, read_text_baselines
 from automl_kd.results.verdict.teacher import accuracy_of, teacher_of, warning
 from automl_kd.training.checkpoint import CHECKPOINTS
 
@@ -43,6 +44,8 @@ def prepare_teacher(context: ExperimentContext) -> None:
     found = teacher_of(ours)
     if warning_text := warning(found) or (accuracy_of(found) if teacher.checkpoint else ""):
         context.watcher.note(warning_text)
+    if found and (sentence := find_teacher_no_better(read_text_baselines(context.folder), found.accuracy)):
+        context.watcher.note(sentence)
 
 
 def lost(folder: Path) -> bool:

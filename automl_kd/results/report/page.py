@@ -39,7 +39,7 @@ from automl_kd.results.store.folder import of_this_comparison
 from automl_kd.results.store.scores import read_scores
 from automl_kd.results.store.table import REPORTED, ResultTable, experiment_folders
 from automl_kd.results.store.teacher_shares import shares_line
-from automl_kd.results.store.text_baselines import text_baselines_line
+from automl_kd.results.store.text_baselines import text_baselines_lines
 from automl_kd.results.templates import load_template
 from automl_kd.results.verdict.distillation_table import DISTILLATION_NOTE
 from automl_kd.results.verdict.gain import judge_search
@@ -103,7 +103,7 @@ def experiment_view(folder: Path) -> dict[str, object]:
         "data": line_of(folder),
         "metric": units.metric_sentence(rows["metric"]),
         "shares": shares_line(folder),
-        "text_baselines": text_baselines_line(folder),
+        "text_baselines": " ".join(text_baselines_lines(folder, rows)),
         "distilled": False,
         "stand_in": "",
         "costs": None,

@@ -21,6 +21,7 @@ from automl_kd.models.features import list_feature_layers
 from automl_kd.results.store.text_baselines import (
     BASELINES_FILE,
     TextBaseline,
+    find_teacher_no_better,
     read_text_baselines,
     text_baselines_line,
     write_text_baselines,
@@ -91,13 +92,13 @@ def test_a_regression_is_chosen_and_measured_by_what_is_followed(
 
 def test_what_was_measured_is_named_and_an_earlier_file_is_of_accuracies(tmp_path: Path) -> None:
     write_text_baselines(tmp_path, [TextBaseline("on words", 0.5, 0.25, 1.0, "macro_f1")])
-    assert text_baselines_line(tmp_path) == (
+    assert text_baselines_line(read_text_baselines(tmp_path)) == (
         "Logistic regression without training a network, on test by macro F1: on words 25.00 %."
     )
     old = {"title": "on words", "val_accuracy": 0.5, "test_accuracy": 0.25, "inverse_penalty": 1.0}
     (tmp_path / BASELINES_FILE).write_text(json.dumps([old]), encoding="utf-8")
     assert [one.metric for one in read_text_baselines(tmp_path)] == ["accuracy"]
-    assert "network, on test: on words 25.00 %." in text_baselines_line(tmp_path)
+    assert "network, on test: on words 25.00 %." in text_baselines_line(read_text_baselines(tmp_path))
 
 
 def test_those_of_another_metric_are_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +116,12 @@ def test_those_of_another_metric_are_computed_again(tmp_path: Path, monkeypatch:
         text_baselines.keep_text_baselines(context)
     assert made == ["macro_f1"]
     assert [one.test_accuracy for one in read_text_baselines(tmp_path)] == [0.25]
+
+
+def test_a_teacher_that_is_no_better_is_told():
+    """As MiniLM after three epochs on Banking77: 91.4 % beside 92.2 % of a regression on its features."""
+    found = [TextBaseline("on words", 0.907, 0.89, 100.0), TextBaseline("on features", 0.922, 0.93, 0.1)]
+    said = "The teacher is no better on validation (91.40 %) than logistic regression on features (92.20 %): "
+    assert find_teacher_no_better(found, 0.914).startswith(said)
+    assert find_teacher_no_better(found, 0.923) == ""
+    assert find_teacher_no_better([], 0.5) == ""
