@@ -11,6 +11,7 @@ from automl_kd.results.comparison.comparison import LEVEL, Comparison
 from automl_kd.results.comparison.entries import ComparisonEntry
 from automl_kd.results.statistics.significance import detectable
 from automl_kd.results.verdict.readings import disagreement_sentence
+from automl_kd.results.verdict.teacher import upper
 from automl_kd.spec import ReadingName
 
 EQUAL: Mapping[ReadingName, tuple[str, str]] = {
@@ -83,7 +84,7 @@ def from_scratch(entries: list[ComparisonEntry]) -> Iterator[str]:
     for one in ranked:
         if one.compared_method.method == "scratch":
             place = f"place {ranked.index(one) + 1} of {len(ranked)} by validation accuracy"
-            yield f"{one.title} reaches {units.percent(one.test.mean)} %, {place}."
+            yield f"{upper(one.title)} reaches {units.percent(one.test.mean)} %, {place}."
 
 
 def reading(judged: Comparison) -> list[str]:

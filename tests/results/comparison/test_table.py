@@ -67,7 +67,7 @@ def test_the_sentence_names_every_finding(tmp_path):
     one = small(tmp_path, contest_finals("kd", KD), dkd, scratch)
     assert comparison_sentences(one) == [
         "At full compute, against KD, tuned (91.00 % on test), 1 method helped: DKD (+1.00, with 1.20 times the "
-        "compute). Worse: scratch (-4.00). scratch reaches 87.00 %, place 3 of 3 by validation accuracy."
+        "compute). Worse: scratch (-4.00). Scratch reaches 87.00 %, place 3 of 3 by validation accuracy."
     ]
     power, origin = reading(one)
     # Half widths: 4.3027 s / sqrt 3 for s = 0.001 and 0.01: 0.248 and 2.484 points, the median between them 1.366.
