@@ -349,6 +349,22 @@ def domain_size(domain: Domain) -> float:
     return math.inf if isinstance(domain, FloatRange) else len(domain.options)
 
 
+def count_points(space: SearchSpace) -> float:
+    """How many points the space has, without one of them being made; infinitely many with a real-valued parameter."""
+
+    def below(name: str) -> float:
+        """Of a parameter that is active, and of all that depend on it."""
+        domain = space.parameters[name].domain
+        children = {child: one.when for child, one in space.parameters.items() if one.when and one.when.parent == name}
+        if isinstance(domain, FloatRange):
+            return math.inf
+        awaited = {value for when in children.values() for value in when.values if value in domain.options}
+        counts = (math.prod(below(child) for child, when in children.items() if one in when.values) for one in awaited)
+        return len(domain.options) - len(awaited) + sum(counts)
+
+    return math.prod(below(name) for name, one in space.parameters.items() if one.when is None)
+
+
 def enumerate_all(space: SearchSpace) -> Iterator[Architecture]:
     """Every point once, the last parameter varying fastest. `ValueError` if a parameter is real-valued."""
     if any(isinstance(parameter.domain, FloatRange) for parameter in space.parameters.values()):

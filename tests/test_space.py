@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections import Counter
@@ -26,6 +27,7 @@ from automl_kd.space import (
     When,
     check_architecture,
     complete,
+    count_points,
     cross,
     domain_size,
     draw_from_domain,
@@ -158,6 +160,16 @@ def test_mutation_reaches_every_point():
         point = mutate(FINITE, point, rng)
         seen.add(point)
     assert seen == set(enumerate_all(FINITE))
+
+
+def test_points_are_counted_without_being_made():
+    assert count_points(FINITE) == len(list(enumerate_all(FINITE)))
+    assert count_points(SPACE) == np.inf
+    wide = {f"p{place}": Parameter(IntRange(0, 10**9 - 1)) for place in range(3)}
+    child = {"child": Parameter(Choice((1, 2, 3)), When("p0", (4, 7)))}
+    grandchild = {"grandchild": Parameter(Choice(("a", "b")), When("child", (2,)))}
+    large = dataclasses.replace(FINITE, parameters=wide | child | grandchild, default=dict.fromkeys(wide, 0))
+    assert count_points(large) == (10**9 - 2 + 2 * 4) * 10**18
 
 
 def test_a_real_space_cannot_be_enumerated():

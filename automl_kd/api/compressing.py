@@ -18,7 +18,7 @@ from automl_kd.api.objects import name_space, removed_on_error
 from automl_kd.api.progress import Progress, watcher_of
 from automl_kd.api.records import Teacher
 from automl_kd.api.result import Result
-from automl_kd.api.run import folder_of, program_folder, teacher_section
+from automl_kd.api.run import folder_of, program_folder, roots_of, teacher_section
 from automl_kd.api.settings import overrides_of
 from automl_kd.compression import (
     CompressRequest,
@@ -31,7 +31,7 @@ from automl_kd.compression import (
 )
 from automl_kd.compression.final_latencies import time_students
 from automl_kd.compression.opening import OWN_PROFILE
-from automl_kd.config import Budget, Experiment
+from automl_kd.config import Budget, Experiment, make_name
 from automl_kd.decision import (
     JudgedExperiment,
     MeasuredLatencies,
@@ -89,7 +89,7 @@ class PlannedCompression:
 
     @property
     def folder(self) -> Path:
-        return self.roots.results / self.experiment.name
+        return self.roots.folder_of(self.experiment.name)
 
 
 def compress(
@@ -127,7 +127,7 @@ def compress(
         sections = {"teacher": teacher_section(described, folder), "data": name_data(data, folder)}
         students = name_space(space, folder) if space else ""
     request = make_request(
-        name=folder.name,
+        name=make_name(folder.name),
         **sections,
         budget=budget or Budget(),
         hours=hours,
@@ -137,8 +137,7 @@ def compress(
         overrides=tuple(overrides_of(settings)),
     )
     options = ExportOptions(int8=int8)
-    roots = stages.Roots(results=folder.parent, data=storage.local_path(data_root).absolute())
-    planned = plan_compression(request, roots, watcher_of(progress), options, address=address)
+    planned = plan_compression(request, roots_of(folder, data_root), watcher_of(progress), options, address=address)
     for line in planned.lines:
         planned.keeper.note(line)
     return carry_out_compression(planned, options, address=address, accept_teacher=accept_teacher)
@@ -160,7 +159,7 @@ def plan_compression(
     `ConfigError` or `ExportError` for what cannot be done, in the end or in these hours; nothing is left then.
     """
     check_packages(options)
-    folder = roots.results / request.name
+    folder = roots.folder_of(request.name)
     if in_use(folder):
         raise ResultError(f"another process is writing to {folder}; wait for it, or give another --name or --out")
     kept = open_plan(request, folder)

@@ -18,8 +18,8 @@ from automl_kd.api.objects import name_builder, name_network, name_space, name_s
 from automl_kd.api.progress import Progress, watcher_of
 from automl_kd.api.records import Teacher
 from automl_kd.api.result import Result
-from automl_kd.api.settings import apply_settings, overrides_of
-from automl_kd.config import Experiment, parse_record
+from automl_kd.api.settings import overrides_of
+from automl_kd.config import Experiment, complete_record, make_name, parse_record
 from automl_kd.config.strict import as_plain
 from automl_kd.errors import ConfigError
 from automl_kd.methods import METHODS, Method
@@ -196,9 +196,9 @@ def common_fields(
     described = teacher if isinstance(teacher, Teacher) else Teacher(teacher)
     trained = {} if recipe is None else non_default(recipe)
     trained |= {} if epochs is None else {"epochs": epochs}
-    section = {"recipe": trained, **teacher_section(described, folder)}
+    section = {"recipe": dict(trained), **teacher_section(described, folder)}
     images = name_data(data, folder)
-    return {"name": folder.name, "seed": seed, "data": images, "teacher": section, "recipe": trained}
+    return {"name": make_name(folder.name), "seed": seed, "data": images, "teacher": section, "recipe": trained}
 
 
 def teacher_section(teacher: Teacher, folder: Path) -> dict[str, Any]:
@@ -254,11 +254,17 @@ def default_folder(method: str, *given: object) -> str:
     """A name for a folder of results; a path gives its last piece without suffix."""
     texts = [one if isinstance(one, str) else getattr(one, "__name__", type(one).__name__) for one in given]
     pieces = ["distill", method, *(Path(text).stem if "/" in text else text for text in texts)]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
+    return make_name("-".join(pieces))
 
 
 def folder_of(out: Path | str) -> Path:
     return storage.local_path(out).absolute()
+
+
+def roots_of(folder: Path, data_root: Path | str) -> stages.Roots:
+    """Of an experiment whose own folder is named."""
+    data = storage.local_path(data_root).absolute()
+    return stages.Roots(results=folder.parent, data=data, own=folder.name)
 
 
 def program_folder() -> list[Path]:
@@ -278,13 +284,15 @@ def run_record(
     accept_teacher: bool,
 ) -> Result:
     search_beside(Path(), *program_folder())
-    described = parse_record(Experiment, apply_settings(record, settings), caller)
-    return run_experiment_in(described, folder, data_root, address, progress, accept_teacher)
+    watcher = watcher_of(progress)
+    made = complete_record(record, overrides_of(settings), caller, watcher.note)
+    described = parse_record(Experiment, made, caller)
+    return run_experiment_in(described, folder, data_root, address, watcher, accept_teacher)
 
 
 def run_experiment_in(
     experiment: Experiment, folder: Path, data_root: Path | str, address: str, progress: Progress, accept_teacher: bool
 ) -> Result:
-    roots = stages.Roots(results=folder.parent, data=storage.local_path(data_root).absolute())
+    roots = roots_of(folder, data_root)
     context = stages.run_stages(experiment, roots, watcher_of(progress), address=address, accept_teacher=accept_teacher)
     return Result(context.folder, roots.data)

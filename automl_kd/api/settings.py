@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from automl_kd.config import merge
 from automl_kd.config.strict import as_plain
 from automl_kd.errors import RecordError
 
@@ -15,13 +14,6 @@ from automl_kd.errors import RecordError
 def overrides_of(settings: Mapping[str, Any] | None) -> list[str]:
     """Each as "key=value" with a value as TOML writes it."""
     return [f"{key}={to_toml(as_plain(value), key)}" for key, value in (settings or {}).items()]
-
-
-def apply_settings(record: dict[str, Any], settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`record` with them in their places."""
-    for override in overrides_of(settings):
-        merge(record, override)
-    return record
 
 
 def to_toml(value: Any, key: str) -> str:

@@ -8,7 +8,6 @@ A user's mistake ends with one sentence on stderr and exit code 2, without a tra
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -138,16 +137,15 @@ def distill(
         "recipe": {"epochs": epochs},
         "finalists": {"seeds": list(range(seeds))},
     }
-    for override in overrides:
-        config.merge(record, override)
-    described = config.parse_record(Experiment, record, "distill")
+    made = config.complete_record(record, overrides, "distill", nasbench.say_aloud)
+    described = config.parse_record(Experiment, made, "distill")
     run_experiment(described, out, data_root, address, progress, accept_teacher=accept_teacher)
 
 
 def default_name(method: str, *parts: str) -> str:
     """Return a name for a results folder; a part that is a path gives its last piece without suffix."""
     pieces = ["distill", method, *(Path(part).stem if "/" in part else part for part in parts)]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(pieces))
+    return config.make_name("-".join(pieces))
 
 
 app.command()(score)
@@ -214,7 +212,7 @@ def run_experiment(
             from automl_kd.console.live_page import LivePage  # noqa: PLC0415 - pandas is slow to import
 
             place = roots(out, data_root)
-            with LivePage(shown, place.results / experiment.name, command_line()) as watcher:
+            with LivePage(shown, place.folder_of(experiment.name), command_line()) as watcher:
                 context = stages.run_stages(experiment, place, watcher, address=address, accept_teacher=accept_teacher)
     except KeyboardInterrupt:
         stop("interrupted; finished trials are recorded, and the same command continues", 130)

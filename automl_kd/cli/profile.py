@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -171,6 +172,7 @@ def described_students(
 
 def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tuple[str, InputShape]:
     from automl_kd import data, storage  # noqa: PLC0415 - torch is slow to import
+    from automl_kd.experiment.preparation import settle_first_loading  # noqa: PLC0415 - likewise
     from automl_kd.experiment.progress.loading_stages import LoadingStages  # noqa: PLC0415 - likewise
     from automl_kd.experiment.teacher_settings import settle_tokenizer  # noqa: PLC0415 - likewise
 
@@ -179,8 +181,9 @@ def students_of_experiment(path: Path, data_root: str, watcher: Watcher) -> tupl
     if not isinstance(found, Experiment):
         raise ConfigError(f"{path} searches no students that could be measured; give an experiment with a space")
     root = storage.local_path(data_root).absolute()
-    spec = settle_tokenizer(data.resolve_path(found.data), found.teacher)
-    dataset = data.load_data(spec, root, found.loader, LoadingStages(watcher))
+    spec, shown = settle_tokenizer(data.resolve_path(found.data), found.teacher), LoadingStages(watcher)
+    spec = settle_first_loading(dataclasses.replace(found, data=spec), root, shown)
+    dataset = data.load_data(spec, root, found.loader, shown)
     return found.space, dataset.student_shape
 
 

@@ -35,6 +35,10 @@ ImagesOption = Annotated[
 ]
 TeacherOption = Annotated[ProxyTeacher, typer.Option(help="Weights of the teacher: random ones, or those it brings.")]
 ResolutionOption = Annotated[int, typer.Option(help="Height and width of images; 0 for their own.", min=0, max=4096)]
+TaskOption = Annotated[str, typer.Option(help="What labels are: classification, multi-label or regression.")]
+ImageCountOption = Annotated[
+    int | None, typer.Option(help="Images in a mini-batch; by default 64, or all if there are fewer.", min=2)
+]
 TokenizerOption = Annotated[str, typer.Option(help="Of texts: tokenizer.json, or its folder; default the teacher's.")]
 
 
@@ -49,7 +53,8 @@ def score(
     proxy_teacher: TeacherOption = ProxyTeacher.RANDOM,
     resolution: ResolutionOption = 0,
     tokenizer: TokenizerOption = "",
-    images: Annotated[int, typer.Option(help="Images in a mini-batch.", min=2)] = 64,
+    task: TaskOption = "classification",
+    images: ImageCountOption = None,
     repeats: Annotated[int, typer.Option(help="Repeats to average, with new weights and images.", min=1)] = 1,
     top: Annotated[int, typer.Option(help="Rows printed; the file has all rows.", min=1)] = 20,
     workers: Annotated[int, typer.Option(help="Worker processes; 0 for one per CPU.", min=0)] = 0,
@@ -71,19 +76,18 @@ def score(
 
     search_beside(Path())
     catalogue.require_space(space)
+    numbers = {"sample_seed": sample_seed, "seed": seed, "images": images or 0, "repeats": repeats}
+    numbers["resolution"] = resolution
     scoring = Scoring(
         space=space,
         proxies=parse_proxies(proxies),
         sample=sample or None,
-        sample_seed=sample_seed,
-        seed=seed,
         data=data,
         teacher=teacher,
-        images=images,
-        repeats=repeats,
-        resolution=resolution,
+        task=task,
         proxy_teacher=proxy_teacher.value,
         tokenizer=tokenizer,
+        **numbers,
     )
     labour = Labour(workers=workers, gpus=gpus, address=address, shard=parse_shard(shard))
     path, frame = watched_scores(scoring, labour, roots(out, data_root), progress)

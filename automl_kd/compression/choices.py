@@ -68,7 +68,12 @@ def choose_space(request: CompressRequest, side: int) -> str:
 
 
 def choose_recipe(request: CompressRequest, images: int) -> dict[str, Any]:
-    """Of all trainings of students, by the number of training images; of texts that of encoders."""
+    """Of all trainings of students, by the number of training images; of texts that of encoders.
+
+    Nothing where the user names a recipe, which is taken as it is.
+    """
+    if request.sets("recipe.name"):
+        return {}
     if request.of_texts:
         return encoder_recipe(STUDENT_RATE)
     batch = next((batch for limit, batch in BATCHES if images < limit), LARGE_BATCH)
@@ -84,7 +89,7 @@ def encoder_recipe(rate: float) -> dict[str, Any]:
 
 def choose_teacher_training(request: CompressRequest) -> dict[str, Any]:
     """The section `teacher` of an encoder of texts, which is fine-tuned; others are trained as is usual here."""
-    if not request.of_texts:
+    if not request.of_texts or request.sets("teacher.recipe.name"):
         return {}
     recipe = {**encoder_recipe(TEACHER_RATE), "epochs": TEACHER_EPOCHS}
     return {"teacher": {"recipe": recipe, **request.teacher}}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from automl_kd.config import Budget, Experiment, merge, parse_record, require_name
+from automl_kd.config import Budget, Experiment, complete_record, parse_record, require_name
 from automl_kd.data import TEXTS
 from automl_kd.spec import require
 
@@ -76,11 +76,9 @@ class CompressRequest:
 
     def experiment(self, sections: Mapping[str, Any]) -> Experiment:
         """The experiment with `sections` beside what is asked; overrides come last."""
-        record: dict[str, Any] = {"name": self.name, "data": dict(self.data), "teacher": dict(self.teacher)}
+        record: dict[str, Any] = {"name": self.name, "data": self.data, "teacher": self.teacher}
         limits = {name: value for name, value in vars(self.budget).items() if value}
         for name, value in sections.items():
             record[name] = {**record.get(name, {}), **value} if isinstance(value, Mapping) else value
         record["budget"] = {**limits, **record.get("budget", {})}
-        for override in self.overrides:
-            merge(record, override)
-        return parse_record(Experiment, record, "compress")
+        return parse_record(Experiment, complete_record(record, self.overrides, "compress"), "compress")

@@ -6,10 +6,10 @@ one sentence names the key. `Experiment(...)` and `dataclasses.replace` work in 
 
 from automl_kd.config.comparison import ComparisonSection, MethodEntry
 from automl_kd.config.earlier.stored import add_new_fields
-from automl_kd.config.experiment import Experiment, HyperparameterDomain, require_name, require_seed
+from automl_kd.config.experiment import Experiment, HyperparameterDomain, make_name, require_name, require_seed
 from automl_kd.config.published import PublishedFigure
 from automl_kd.config.range import Range
-from automl_kd.config.reading import load_experiment, loads, merge, parse_record, to_record, with_inits
+from automl_kd.config.reading import complete_record, load_experiment, loads, merge, parse_record, to_record, with_inits
 from automl_kd.config.sections import (
     CHOICE_SEEDS,
     POPULATIONS,
@@ -44,8 +44,10 @@ __all__ = [
     "StandInSection",
     "StudentSection",
     "add_new_fields",
+    "complete_record",
     "load_experiment",
     "loads",
+    "make_name",
     "merge",
     "parse_record",
     "require_name",

@@ -23,6 +23,7 @@ from automl_kd.config.sections import (
     StudentSection,
 )
 from automl_kd.config.stand_in import StandInSection
+from automl_kd.hashing import hash_json
 from automl_kd.registry import suggestion
 from automl_kd.space import Scalar
 from automl_kd.spec import (
@@ -35,6 +36,9 @@ from automl_kd.spec import (
     require,
     require_shares,
 )
+
+MOST_LETTERS = 100
+"""Letters of the name of an experiment."""
 
 SHARED_FOLDERS = ("teachers", "scores", "damaged")
 """Folders beside those of experiments, in any case of letters, as some file systems know one alone."""
@@ -117,11 +121,17 @@ def require_known_methods(published: Sequence[PublishedFigure], comparison: Comp
             raise ValueError(f"published figure {one.title!r} is of method {one.method!r}; {hint}")
 
 
+def make_name(text: str) -> str:
+    """`text` as a name that `require_name` takes, itself if it is one; of a name cut short a hash is the end."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-") or f"experiment-{hash_json(text, digits=8)}"
+    return plain if len(plain) <= MOST_LETTERS else f"{plain[: MOST_LETTERS - 9]}-{hash_json(text, digits=8)}"
+
+
 def require_name(name: str) -> None:
     """Refuse a name that cannot be one of a folder of results."""
     require(
-        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None,
-        f"name must be at most 100 letters, digits, '.', '_' or '-', as it names a folder; got {name!r}",
+        re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MOST_LETTERS - 1}}}", name) is not None,
+        f"name must be at most {MOST_LETTERS} letters, digits, '.', '_' or '-', as it names a folder; got {name!r}",
     )
     require(
         name.lower() not in SHARED_FOLDERS,

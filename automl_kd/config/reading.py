@@ -125,14 +125,36 @@ def loads(
     refuse_strange(record, where)
     file = shlex.join([where]) if where != UNNAMED else "FILE"
     refuse_retired(record, where, f"run: automl-kd upgrade {file}")
+    made = complete_record(record, overrides, where, say)
+    refuse_pickled(made, where)
+    return parse_record(choose_kind(made, kinds, where), made, where)
+
+
+def complete_record(
+    record: Mapping[str, Any],
+    overrides: Iterable[str],
+    where: str,
+    say: NoteSentence = lambda _sentence: None,
+) -> dict[str, Any]:
+    """A copy of `record` after `key=value` overrides: names of recipes become their fields, keys with dots stay keys.
+
+    No two sections of it are one object, so that an override of one leaves the others alone.
+    """
+    made: dict[str, Any] = copied(record)
     for override in overrides:
-        merge(record, override)
-    refuse_pickled(record, where)
-    expand_recipes(record, where, say)
-    for holder, name in ((record, "hyperparameters"), (record.get("search"), "perturb")):
+        merge(made, override)
+    expand_recipes(made, where, say)
+    for holder, name in ((made, "hyperparameters"), (made.get("search"), "perturb")):
         if isinstance(holder, dict) and isinstance(holder.get(name), Mapping):
             holder[name] = flat(holder[name])
-    return parse_record(choose_kind(record, kinds, where), record, where)
+    return made
+
+
+def copied(value: Any) -> Any:
+    """Tables and lists anew, all the way down; `copy.deepcopy` would keep one table in two places as one."""
+    if isinstance(value, Mapping):
+        return {key: copied(one) for key, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
 
 
 def refuse_pickled(record: Mapping[str, Any], where: str) -> None:

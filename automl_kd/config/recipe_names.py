@@ -26,7 +26,7 @@ def expand_recipes(record: dict[str, Any], where: str, say: NoteSentence) -> Non
 
 def expanded(recipe: dict[str, Any], where: str, say: NoteSentence) -> dict[str, Any]:
     own = {key: value for key, value in recipe.items() if key != "name"}
-    if (name := recipe["name"]) not in NAMED_RECIPES:
+    if not isinstance(name := recipe["name"], str) or name not in NAMED_RECIPES:
         hint = suggestion(str(name), NAMED_RECIPES)
         raise ConfigError(f"{where}.name: no recipe is called {name!r}; {hint}")
     fields = {

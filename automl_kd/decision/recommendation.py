@@ -55,9 +55,9 @@ def recommend_candidate(experiment: JudgedExperiment) -> Recommendation:
         differences = "; ".join(f"{units.points(gains[one.role].mean)} points over {one.phrase}" for one in untold)
         reason = f"With one seed {found.phrase} differs by {differences}{where}."
         return Recommendation("undecided", "One seed cannot tell the students apart: train more.", reason, None)
-    told = judge_found(experiment, found, {one.role: one for one in known if one not in untold}, gains)
+    advice = judge_found(experiment, found, {one.role: one for one in known if one not in untold}, gains)
     left_open = "".join(f" Nothing is known of {one.phrase}, as they share one seed." for one in untold)
-    return told._replace(reason=f"{told.reason}{left_open}")
+    return advice._replace(reason=f"{advice.reason}{left_open}")
 
 
 def judge_found(

@@ -44,7 +44,7 @@ def run_stages(
 ) -> ExperimentContext:
     """Run teacher, search and finals, or a comparison of methods; a second call continues.
 
-    Results go to `roots.results / experiment.name`.
+    Results go to `roots.folder_of(experiment.name)`.
     `address`: a Ray cluster to join; without it (and without RAY_ADDRESS) a private Ray on this machine.
     `accept_teacher`: go on with a teacher that does better under another preprocessing. `steering`: decides how long
     the search goes on and how long its finals are.

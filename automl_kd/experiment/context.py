@@ -40,11 +40,17 @@ OBJECTIVES = ("val_accuracy", INT8_ACCURACY, "val_loss", "params", "macs", "late
 class Roots:
     """Where results go and where images lie. Absolute, and valid on every node that carries out trials.
 
-    What is in a bucket is named by the local path that stands for it (`storage.local_path`).
+    What is in a bucket is named by the local path that stands for it (`storage.local_path`). `own`: of the folders in
+    `results` the experiment's, where it is not called as the experiment is.
     """
 
     results: Path
     data: Path
+    own: str = ""
+
+    def folder_of(self, experiment: str) -> Path:
+        """Of the results of the experiment of that name."""
+        return self.results / (self.own or experiment)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,7 +82,7 @@ class ExperimentContext:
 
     @property
     def folder(self) -> Path:
-        return self.roots.results / self.experiment.name
+        return self.roots.folder_of(self.experiment.name)
 
     @property
     def table(self) -> ResultTable:

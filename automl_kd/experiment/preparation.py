@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -132,14 +133,19 @@ def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:
 
 def data_as_loaded(experiment: Experiment, roots: Roots, notify: data.LoadProgress) -> DataSpec:
     """The images with `loading` settled: as an earlier session in the results folder did, on whatever machine."""
-    record = roots.results / experiment.name / "experiment.json"
+    record = roots.folder_of(experiment.name) / "experiment.json"
     storage.pull_file(record)
     if experiment.data.loading == "auto" and record.exists():
         known = read_experiment_record(record.parent).get("data", {})
         return dataclasses.replace(experiment.data, loading=known.get("loading", "auto"))
+    return settle_first_loading(experiment, roots.data, notify)
+
+
+def settle_first_loading(experiment: Experiment, root: Path, notify: data.LoadProgress) -> DataSpec:
+    """The images, whose paths are resolved, with `loading` as a search settles it that begins here."""
     recipes = [experiment.recipe, *(() if experiment.teacher.checkpoint else (experiment.teacher.recipe,))]
     crops = any(recipe.augment == "random-resized-crop" for recipe in recipes)
-    return data.settle_loading(experiment.data, roots.data, random_crops=crops, notify=notify)
+    return data.settle_loading(experiment.data, root, random_crops=crops, notify=notify)
 
 
 def require_one_student(experiment: Experiment, space: SearchSpace) -> None:

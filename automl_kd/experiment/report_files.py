@@ -53,8 +53,8 @@ def verdict_markdown(folder: Path, rows: pd.DataFrame, compared: Comparison | No
     """The verdict on one experiment, or its comparison of methods, and its failed trials, as Markdown."""
     lost = "".join(f"- {line}\n" for line in list_failures(rows))
     metric = units.metric_sentence(rows["metric"])
-    told = [*([metric] if metric else []), *text_baselines_lines(folder, rows), *shared_work(rows)]
-    lost += "".join(f"\n{line}\n" for line in told)
+    said = [*([metric] if metric else []), *text_baselines_lines(folder, rows), *shared_work(rows)]
+    lost += "".join(f"\n{line}\n" for line in said)
     record = record_of(folder)
     published = figures_as_markdown(record.get("published") or ())
     if compared is not None:

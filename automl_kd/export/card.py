@@ -94,12 +94,12 @@ def name_data_set(subject: Subject) -> str:
 
 def introduction(subject: Subject) -> str:
     spec, given = subject.spec, subject.input
-    taught = make_method(spec.method, spec.options).needs_teacher
-    teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher and taught else ""
+    needed = make_method(spec.method, spec.options).needs_teacher
+    teacher = f", taught by {teacher_label(spec.teacher)}" if spec.teacher and needed else ""
     options = ", ".join(f"{name} = {value}" for name, value in {**spec.options, **recipe_of(spec)}.items())
     size = sum(one.numel() for one in subject.student.parameters())
     test = subject.row.get("test_accuracy")
-    by = f"by {spec.method}" if taught else "on labels alone"
+    by = f"by {spec.method}" if needed else "on labels alone"
     reached = f" {describe_test(subject, test)}" if test is not None else ""
     return (
         f"A network for {given.summary} and {given.shape.classes} classes, with "

@@ -24,11 +24,22 @@ Content: TypeAlias = str | bytes | memoryview
 SCRATCH_NUMBERS = itertools.count()
 """Of this process's scratch files."""
 
+SCRATCH_NAME = re.compile(r"_.+\.\d+|_[0-9a-f]{32}-.+", re.DOTALL)
+"""_NAME.HOST.PROCESS.NUMBER; earlier versions wrote _NAME.PROCESS and _HEX-NAME."""
+
 
 def scratch_of(path: Path) -> Path:
     """A name beside `path` that nobody else uses."""
     host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40]
     return path.with_name(f"_{path.name}.{host}.{os.getpid()}.{next(SCRATCH_NUMBERS)}")
+
+
+def is_scratch(path: Path) -> bool:
+    """Whether a writer that was killed may have left the file: its name is one of `scratch_of`, or of earlier versions.
+
+    Objects of programs (`_build-0123456789abcdef.pkl`) and profiles of machines (`_profile-96.json`) are none.
+    """
+    return SCRATCH_NAME.fullmatch(path.name) is not None
 
 
 def remove_abandoned(path: Path) -> None:

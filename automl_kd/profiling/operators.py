@@ -14,11 +14,13 @@ from typing import Any
 
 from automl_kd.profiling.tracing import CONSTANT, Operation, Sizes, TensorSlot, Trace, ValueUses, find_operands
 
-FUSED_ACTIVATIONS = frozenset({"relu", "hardtanh", "hardswish", "sigmoid"})
+FUSED_ACTIVATIONS = frozenset({"relu", "hardtanh", "hardswish", "sigmoid", "hardsigmoid"})
 
-FREE = frozenset({"view", "reshape", "flatten", "squeeze", "unsqueeze", "unbind", "size", "split", "chunk"})
+FREE = frozenset({"view", "reshape", "flatten", "squeeze", "unsqueeze", "unbind", "size"})
 
-MOVES = frozenset({"transpose", "permute", "cat", "pad", "expand", "__getitem__", "repeat", "roll", "gather"})
+MOVES = frozenset(
+    {"transpose", "permute", "cat", "chunk", "split", "pad", "expand", "__getitem__", "repeat", "roll", "gather"}
+)
 """Functions that only move numbers: one kind of operator."""
 
 SAME_COST = {"adaptive_avg_pool2d": "mean", "sub": "add", "div": "mul", "clamp": "hardtanh", "interpolate": "resize"}

@@ -129,6 +129,10 @@ def write_swish(writer: GraphWriter, operation: Operation) -> Written:
     return writer.add("Mul", [given, writer.add("Sigmoid", [given])])
 
 
+def write_hard_sigmoid(writer: GraphWriter, operation: Operation) -> Written:
+    return writer.add("HardSigmoid", [writer.name(operation.arguments["input"])], alpha=1 / 6, beta=0.5)
+
+
 def write_softmax(writer: GraphWriter, operation: Operation) -> Written:
     return writer.add("Softmax", [writer.name(operation.arguments["input"])], axis=int(operation.arguments["dim"]))
 
@@ -227,6 +231,16 @@ def write_unbind(writer: GraphWriter, operation: Operation) -> Written:
     return [writer.add("Squeeze", [part, writer.integers([axis])]) for part in parts]
 
 
+def write_split(writer: GraphWriter, operation: Operation) -> Written:
+    """`chunk` and `split`: parts along an axis, as many as it gave, of equal sizes or not."""
+    given: TensorSlot = operation.arguments["input"]
+    axis = int(operation.arguments.get("dim", 0)) % len(given.shape)
+    sizes = [one.shape[axis] for one in operation.outputs]
+    names = [f"part{len(writer.nodes)}_{place}" for place in range(len(sizes))]
+    writer.add("Split", [writer.name(given), writer.integers(sizes)], names, axis=axis)
+    return names
+
+
 def write_item(writer: GraphWriter, operation: Operation) -> Written:
     """Slices and whole numbers of the first axes."""
     found = writer.name(operation.arguments["input"])
@@ -289,10 +303,12 @@ WRITERS: Mapping[str, Callable[[GraphWriter, Operation], Written]] = {
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze"), write_reshape),
     **dict.fromkeys(("transpose", "permute"), write_transpose),
     "unbind": write_unbind,
+    **dict.fromkeys(("chunk", "split"), write_split),
     "__getitem__": write_item,
     "cat": write_concatenation,
     "pad": write_padding,
     "silu": write_swish,
+    "hardsigmoid": write_hard_sigmoid,
     **{name: write_unary(kind) for name, kind in
        {"relu": "Relu", "hardswish": "HardSwish", "sigmoid": "Sigmoid", "gelu": "Gelu", "tanh": "Tanh",
         "logical_not": "Not"}.items()},

@@ -91,6 +91,8 @@ SIGNATURES: Mapping[str, Sequence[str]] = {
     "flatten": ("input", "start_dim", "end_dim"),
     "transpose": ("input", "dim0", "dim1"),
     "unbind": ("input", "dim"),
+    "chunk": ("input", "chunks", "dim"),
+    "split": ("input", "split_size", "dim"),
     "cat": ("tensors", "dim"),
     "pad": ("input", "pad", "mode", "value"),
     "__getitem__": ("input", "index"),
@@ -118,7 +120,7 @@ SAME_NAMES = {
 UNCHANGED = frozenset({"dropout", "contiguous", "clone", "detach", "float", "alpha_dropout"})
 """Functions that give back what they are given, in evaluation mode."""
 
-SAME_SHAPE = frozenset({"batch_norm", "relu", "hardtanh", "hardswish", "silu", "sigmoid", "gelu"})
+SAME_SHAPE = frozenset({"batch_norm", "relu", "hardtanh", "hardswish", "silu", "sigmoid", "hardsigmoid", "gelu"})
 """Functions whose output has the shape of their input."""
 
 
@@ -181,7 +183,8 @@ class Recorder(TorchFunctionMode):
 
     def note(self, name: str, arguments: Mapping[str, Any], tensors: list[Tensor], source: TensorSlot) -> None:
         self.kept += tensors
-        if name in UNCHANGED and name_numbers(tensors[0]) == source.numbers:
+        unchanged = name in UNCHANGED or (name == "__getitem__" and takes_all(arguments, tensors[0]))
+        if unchanged and name_numbers(tensors[0]) == source.numbers:
             self.values[id(tensors[0])] = source.value
             return
         for tensor in tensors:
@@ -189,6 +192,13 @@ class Recorder(TorchFunctionMode):
             self.count += 1
         outputs = tuple(self.describe(tensor) for tensor in tensors)
         self.operations.append(Operation(name, arguments, outputs))
+
+
+def takes_all(arguments: Mapping[str, Any], made: Tensor) -> bool:
+    """Whether an index by slices, as `x[:, :channels]`, leaves nothing out."""
+    index = arguments["index"] if isinstance(arguments["index"], tuple) else (arguments["index"],)
+    slices = all(isinstance(one, slice) or one is ... for one in index)
+    return slices and arguments["input"].shape == tuple(made.shape)
 
 
 def name_numbers(tensor: Tensor) -> str:

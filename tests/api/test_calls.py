@@ -201,6 +201,19 @@ def test_a_file_is_run(ray_session, tmp_path):
     assert (result.rows["trial_kind"] == "search").sum() == 2
 
 
+def test_scores_by_a_table_of_the_data(tmp_path):
+    given = objects.arrays()
+    several: dict[str, Any] = {
+        name: np.eye(3, dtype=np.int64)[part] if name[0] == "y" else part for name, part in given.items()
+    }
+    np.savez(tmp_path / "several.npz", **several)
+    data = {"name": f"arrays:{tmp_path}/several.npz", "task": "multi-label"}
+    frame = akd.score(objects.SPACE, ["naswot"], data, sample=2, out=tmp_path)
+    assert frame["naswot"].notna().all()
+    with pytest.raises(RecordError, match="images 2 or more"):
+        akd.score(objects.SPACE, ["naswot"], data, sample=2, images=0, out=tmp_path)
+
+
 def test_scores_are_a_frame(tmp_path):
     frame = akd.score(objects.SPACE, ["naswot", "params"], objects.arrays(), sample=2, images=8, out=tmp_path)
     assert isinstance(frame, pd.DataFrame)

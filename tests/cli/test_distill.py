@@ -9,6 +9,7 @@ import pytest
 
 import automl_kd.experiment
 from automl_kd.results.report.page import write_page
+from automl_kd.spec.named_recipes import named_recipe
 from tests.conformance.sketches import sketched
 from tests.results.distilled import METHOD, teacher, trainings, write_distillation
 
@@ -81,6 +82,27 @@ def test_without_a_verdict_the_code_is_one(run, monkeypatch, tmp_path):
     code, out, _ = run("distill", "--student", "resnet8", "--name", "taught", "--progress", "none")
     assert code == 1
     assert "No verdict yet: no training by the method is done." in out
+
+
+def test_named_recipes_and_long_names_are_taken(run, monkeypatch, tmp_path):
+    asked = []
+
+    def pretend(experiment, roots, _watcher, **_):
+        asked.append(experiment)
+        return SimpleNamespace(folder=write_distillation(roots.folder_of(experiment.name), [teacher(), *trainings()]))
+
+    monkeypatch.setattr(automl_kd.experiment, "run_stages", pretend)
+    timm = "timm:mobilenetv3_small_050.lamb_in1k", "timm:convnextv2_base.fcmae_ft_in22k_in1k_384"
+    call = ("distill", "--student", timm[0], "--teacher", timm[1], "--method", "weighted_losses", "--progress", "none")
+    named = ("--set", "recipe.name=tv2", "--set", "recipe.batch_size=512", "--set", "teacher.recipe.name=classic")
+    code, _, err = run(*call, "--epochs", "9", *named)
+    assert code == 0
+    assert "distill: recipe.lr = 0.25: that of 'tv2' in proportion to batch_size = 512" in err
+    (found,) = asked
+    assert found.recipe == named_recipe("tv2", batch_size=512, epochs=9)
+    assert found.teacher.recipe == named_recipe("classic", epochs=9)
+    assert len(found.name) == 100
+    assert found.name.startswith("distill-weighted_losses-timm-mobilenetv3_small_050.lamb_in1k-timm-convnextv2")
 
 
 def test_several_are_ranked_in_markdown(run, folder, tmp_path):

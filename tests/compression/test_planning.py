@@ -27,6 +27,7 @@ from automl_kd.experiment.progress.events import Silent
 from automl_kd.export import ExportOptions
 from automl_kd.models import build_model
 from automl_kd.space import InputShape, sample_architecture
+from automl_kd.spec.named_recipes import named_recipe
 from tests.data.text.words import encoder_of, write_set
 from tests.models.black_box.files import save_pt2
 from tests.profiling.made import made_profile
@@ -46,6 +47,11 @@ def plan(tmp_path, request, measure=lambda _context, _address: SPEED):
     kept = open_plan(request, roots.results / request.name)
     keeper = Timekeeper(kept, request.hours, Silent())
     return make_plan(request, kept, roots, keeper, measure=measure), kept, keeper
+
+
+def test_a_recipe_that_is_named_is_taken_whole_but_for_its_length(tmp_path):
+    experiment, kept, _ = plan(tmp_path, request_of(overrides=("recipe.name=tv2",)))
+    assert experiment.recipe == named_recipe("tv2", epochs=kept.plan.epochs)
 
 
 def test_small_images_get_a_small_space_and_a_default_within_the_limits(tmp_path):

@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from torch import nn
 
 from automl_kd.errors import ConfigError
 from automl_kd.export.graphs import StudentGraph, trace_program, write_onnx
-from automl_kd.models import load_space
+from automl_kd.models import build_model, load_space
 from automl_kd.models.imagenet.mobile import BlockSize, MobileNet, MobilePlan
 from automl_kd.models.resnet import ResNet
 from automl_kd.profiling.operators import OperatorGroup, list_operators
@@ -29,6 +30,15 @@ NETWORKS = {
     "bottleneck": lambda: ResNet(SHAPE, [1, 1], [16, 32, 64], block="bottleneck"),
     "mobile": lambda: MobileNet(SHAPE, MobilePlan(stem=16, blocks=BLOCKS, head=32)),
 }
+
+FOREIGN_PARTS = [
+    ("torchvision:mobilenet_v3_small", 9, {}),
+    ("timm:ghostnet_050", 7, {"cat": 32}),
+    ("torchvision:shufflenet_v2_x0_5", 0, {"cat": 16, "transpose": 16, "chunk": 13}),
+]
+"""Networks, how many convolutions take in a hard sigmoid, and by which functions numbers are moved."""
+
+FOREIGN = [name for name, *_ in FOREIGN_PARTS]
 
 
 def optimised(graph: bytes | str, tmp_path: Path) -> Counter[str]:
@@ -70,6 +80,52 @@ def test_every_space_has_skeletons_that_run(space):
         # neither overflow nor numbers so small that a processor slows down
         assert np.isfinite(logits).all()
         assert (np.abs(logits) > 1e-30).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOREIGN)
+def test_optimised_graphs_of_other_packages_are_those_of_an_export(tmp_path, name):
+    network = build_model(name, SHAPE).eval()
+    write_onnx(trace_program(StudentGraph(network), SHAPE), tmp_path / "export.onnx")
+    skeleton = make_skeleton(trace_network(network, SHAPE)).SerializeToString()
+    assert optimised(skeleton, tmp_path) == optimised(str(tmp_path / "export.onnx"), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "activation", "copies"), FOREIGN_PARTS)
+def test_networks_of_other_packages_are_profiled_whole_and_by_layers(name, activation, copies):
+    space = load_space(f"model:{name}")
+    trace = trace_architecture(space, Architecture.of(space.default), SHAPE)
+    (logits,) = run_skeleton(trace)
+    assert np.isfinite(logits).all()
+    groups = list_operators(trace)
+    assert Counter(one.operator.activation for one in groups)["hardsigmoid"] == activation
+    assert Counter(one.operations[0].name for one in groups if one.operator.kind == "copy") == copies
+    for kind in ("chunk", "hardsigmoid"):
+        for group in [one for one in groups if kind in {each.name for each in one.operations}][:1]:
+            assert run_skeleton(repeat_group(group, copies=3))[0].shape == group.operations[-1].output.shape
+
+
+class Parts(nn.Module):
+    """Parts of unequal sizes, and one that leaves nothing out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(9, 10)
+
+    def forward(self, x):
+        first, second = x.split([1, 2], dim=1)
+        whole = [one.mean((2, 3)) for one in torch.cat([second, x[:, :3], first, x, first], 1).chunk(4, 1)]
+        assert [one.shape[1] for one in whole] == [3, 3, 3, 1]
+        return self.fc(torch.cat(whole[:3], 1))
+
+
+def test_parts_are_cut_as_torch_cuts_them():
+    trace = trace_network(Parts(), SHAPE)
+    model = make_skeleton(trace)
+    sizes = [one for one in model.graph.node if one.op_type == "Split"]
+    assert [len(one.output) for one in sizes] == [2, 4]
+    assert not [one for one in model.graph.node if one.op_type == "Slice"]
+    assert run_skeleton(trace)[0].shape == (1, 10)
 
 
 @pytest.mark.parametrize("space", ["mobile", "resnet", "vit", "nasbench201"])

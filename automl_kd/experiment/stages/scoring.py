@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -56,13 +57,21 @@ MAX_EMPTY_DRAWS = 6
 """At most this many proxies are named on the screen."""
 
 
+USUAL_IMAGES = 64
+"""In a mini-batch, if there are so many."""
+
+MOST_POINTS = 500_000
+"""Of a space that is scored as a whole: a day's work, and some hundred megabytes of points."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
     """What decides scores. `sample`: how many distinct architectures are drawn, None for all of a finite space.
 
     `sample_seed` draws them, a smaller sample being part of a larger one; `seed` draws images and weights.
     `resolution`: of the students' images, 0 for their own. `proxy_teacher`: with "random" weights, or the "trained"
-    ones that `teacher` brings. `tokenizer`: as of an experiment's data.
+    ones that `teacher` brings. `task`, `tokenizer`: as of an experiment's data. `images`: in a mini-batch; 0 for
+    `USUAL_IMAGES`, or all where there are fewer.
     """
 
     space: str
@@ -72,16 +81,17 @@ class Scoring:
     seed: int = 0
     data: str = "digits"
     teacher: str = "resnet56"
-    images: int = 64
+    images: int = 0
     repeats: int = 1
     resolution: int = 0
     proxy_teacher: Literal["random", "trained"] = "random"
     tokenizer: str = ""
+    task: str = "classification"
 
     def digest(self, data: str) -> str:
         """Names the scores: by what is asked, and the digest of the images' content."""
-        asked = asdict(self)
-        for name in ("resolution", "proxy_teacher", "tokenizer"):  # later than the first scores that are kept
+        asked = {**asdict(self), "images": self.images or USUAL_IMAGES}
+        for name in ("resolution", "proxy_teacher", "tokenizer", "task"):  # later than the first scores that are kept
             if asked[name] == getattr(Scoring, name):
                 del asked[name]
         record = {**spec_names.stored_scoring(asked), "data": data, "version": SCORING_VERSION, "batch": BATCH}
@@ -106,6 +116,8 @@ def score_space(
     Scores of an earlier run of the same command are reused, however it ended.
     """
     require_writable(out)
+    if scoring.sample is None:
+        require_countable(load_space(scoring.space))
     fetch_folder(out / "scores")
     new = [one for one in (out / "scores", out) if not one.exists()]
     teacher = settle_member(TeacherSpec(model=scoring.teacher))
@@ -114,7 +126,8 @@ def score_space(
             f"{scoring.teacher!r} brings no weights, and a trained teacher was asked for; name one that does, such as "
             "timm:local-dir:PATH, or leave the weights random"
         )
-    dataset = sets.load_data(settle_data(scoring, teacher), data_root, notify=LoadingStages(watcher))
+    dataset = load_scored_data(scoring, teacher, data_root, watcher)
+    scoring = settle_images(scoring, len(dataset.train))
     account = sets.account_of(dataset, data_root)
     watcher.note(account["line"])
     name = scoring.digest(account["digest"])
@@ -123,8 +136,6 @@ def score_space(
         watcher.note(f"scored before, read from {storage.name_addresses(str(file))}")
     else:
         space = load_space(scoring.space)
-        if scoring.images > (most := len(dataset.train)):
-            raise ConfigError(f"a batch of {scoring.images} images was asked for, but {scoring.data} has {most}")
         points = DistinctPoints.of(space, scoring)
         teacher = settle_member_classes(teacher, dataset) if scoring.proxy_teacher == "trained" else teacher
         if not read_everything(scoring, labour, points, dataset, teacher, folder, watcher) and not file.exists():
@@ -143,9 +154,24 @@ def score_space(
     return file, rank_architectures(scores)
 
 
+def load_scored_data(scoring: Scoring, teacher: TeacherSpec, root: Path, watcher: Watcher) -> Dataset:
+    """The set that is scored on: streamed where a search would stream it, so that only what is looked at is decoded."""
+    shown = LoadingStages(watcher)
+    spec = sets.settle_loading(settle_data(scoring, teacher), root, random_crops=False, notify=shown)
+    return sets.load_data(spec, root, notify=shown)
+
+
+def settle_images(scoring: Scoring, most: int) -> Scoring:
+    """With the number of images in a mini-batch. `ConfigError` for one that was given and is too large."""
+    if scoring.images > most:
+        raise ConfigError(f"a batch of {scoring.images} images was asked for, but {scoring.data} has {most}")
+    return replace(scoring, images=scoring.images or min(USUAL_IMAGES, most))
+
+
 def settle_data(scoring: Scoring, teacher: TeacherSpec) -> DataSpec:
     """What is loaded: with a view for a teacher that has weights, and with a tokenizer for texts."""
-    spec = DataSpec(name=scoring.data, resolution=scoring.resolution, tokenizer=scoring.tokenizer)
+    asked: dict[str, Any] = {"resolution": scoring.resolution, "tokenizer": scoring.tokenizer, "task": scoring.task}
+    spec = DataSpec(name=scoring.data, **asked)
     spec = settle_tokenizer(sets.resolve_path(spec), teacher)
     if spec.name.startswith(sets.TEXTS) and not spec.tokenizer:
         raise ConfigError(
@@ -214,7 +240,7 @@ class DistinctPoints:
     @staticmethod
     def of(space: SearchSpace, scoring: Scoring) -> DistinctPoints:
         chosen = (
-            enumerate_points(space)
+            list(spaces.enumerate_all(space))
             if scoring.sample is None
             else draw_distinct_points(space, scoring.sample, scoring.sample_seed)
         )
@@ -299,12 +325,14 @@ def assemble_scores(
     }
 
 
-def enumerate_points(space: SearchSpace) -> list[Architecture]:
-    """Every point; `ConfigError` if they cannot be counted."""
-    try:
-        return list(spaces.enumerate_all(space))
-    except ValueError as error:
-        raise ConfigError(f"{error}; give --sample") from error
+def require_countable(space: SearchSpace) -> None:
+    """`ConfigError` for a space of too many points to score them all, found without making one."""
+    if (count := spaces.count_points(space)) > MOST_POINTS:
+        many = f"{count:.2g} architectures" if math.isfinite(count) else "no end of architectures"
+        raise ConfigError(
+            f"space {space.name!r} has {many}, and at most {MOST_POINTS:,} are scored as a whole; give --sample (in "
+            "Python, sample)"
+        )
 
 
 def why_hopeless(scoring: Scoring, columns: Mapping[str, object]) -> str:

@@ -156,7 +156,8 @@ class TableSearch:
     """Searches of a NAS-Bench-201 table in the calling process.
 
     `seeds` (1 or more): how many of each search, from the experiment's on. `trials` (1 or more): trainings that each
-    may ask about. `compare` (above 0): numbers of them at which searches are compared, ascending. `tasks`: what is
+    may ask about. `compare` (above 0): numbers of them at which searches are compared, ascending; those that
+    no search comes to are left out, or where these are all, the last that it comes to is taken. `tasks`: what is
     searched by. `runs`: samplers that are compared. `scores`: scores of all architectures, by name, for filters and
     warm starts.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from automl_kd.nasbench.table_search.record import Record
-from automl_kd.nasbench.table_search.sheets import common_mark, regrets_at, task_rows
+from automl_kd.nasbench.table_search.sheets import common_mark, compared_marks, regrets_at, task_rows
 from automl_kd.results import units
 from automl_kd.results.statistics.interval import estimate_mean
 
@@ -41,7 +41,7 @@ def of_task(record: Record, task: Mapping[str, Any]) -> Iterator[str]:
     lowest = f"the lowest mean regret, {means[best]:.2f} points, has {best}{beside}"
     yield f"{task['name']}: after {mark:g} trainings {lowest}."
     for aid in dict.fromkeys(run["aid"] for run in record.facts["runs"] if run["aid"]):
-        yield from of_aid(record, task, aid, min(record.facts["compare"]))
+        yield from of_aid(record, task, aid, min(compared_marks(record, task)))
 
 
 def of_aid(record: Record, task: Mapping[str, Any], aid: str, mark: float) -> Iterator[str]:

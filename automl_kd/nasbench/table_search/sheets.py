@@ -45,13 +45,22 @@ def task_rows(record: Record, task: Mapping[str, Any]) -> pd.DataFrame:
     return rows
 
 
+def compared_marks(record: Record, task: Mapping[str, Any]) -> dict[float, int]:
+    """The numbers of trainings at which searches are compared, ascending, and how many searches came so far.
+
+    Where no search came to one that was asked for, it is the last one to which most of them came.
+    """
+    rows = task_rows(record, task)
+    reached = rows[rows["axis"] == "queries"].groupby("at", observed=True)["search"].nunique()
+    asked = reached[reached.index.isin(record.facts["compare"])]
+    found = asked if len(asked) else reached[reached == reached.max()].tail(1)
+    return dict(zip(found.index.to_numpy(dtype=float).tolist(), found.tolist(), strict=True))
+
+
 def common_mark(record: Record, task: Mapping[str, Any]) -> float:
     """The largest number of trainings at which all searches are compared; the smallest if there is none."""
-    rows = task_rows(record, task)
-    at = rows[(rows["axis"] == "queries") & rows["at"].isin(record.facts["compare"])]
-    shared = at.groupby("at", observed=True)["search"].nunique()
-    full = shared[shared == rows["search"].nunique()]
-    return float(full.index.max() if len(full) else min(record.facts["compare"]))
+    marks, searches = compared_marks(record, task), task_rows(record, task)["search"].nunique()
+    return max([mark for mark, count in marks.items() if count == searches], default=min(marks))
 
 
 def regrets_at(record: Record, task: Mapping[str, Any], axis: str, at: float) -> dict[str, pd.Series]:
@@ -72,16 +81,16 @@ def task_regret_sheet(record: Record, task: Mapping[str, Any]) -> Sheet:
         (str(one["search"]), one["axis"], round(one["at"], 6)): one
         for one in bands(rows, by=("search", "axis", "at")).to_dict("records")
     }
-    compare, hours = record.facts["compare"], task["hours"]
+    compare, hours = list(compared_marks(record, task)), task["hours"]
     means = {name: estimate_mean(series) for name, series in regrets_at(record, task, "queries", mark).items()}
     order = sorted(rows["search"].unique(), key=lambda name: means[name].mean if name in means else np.inf)
     lines = []
     for name in order:
-        after = [band(found.get((name, "queries", float(one)))) for one in compare]
+        after = [band(found.get((name, "queries", one))) for one in compare]
         timed = [band(found.get((name, "hours", float(one)))) for one in hours]
         lines.append((name, *after, interval(means.get(name)), *timed))
     heads = [
-        *(f"after {one}" for one in compare),
+        *(f"after {one:g}" for one in compare),
         f"mean after {mark:g}",
         *(f"at {one:g} h" for one in hours),
     ]

@@ -67,9 +67,9 @@ def examine(folder: Path) -> Iterator[FolderFault]:
 
 
 def scratch_files(folder: Path) -> Iterator[FolderFault]:
-    """What a writer that was killed left: its name begins with "_"."""
+    """What a writer that was killed left. Other names that begin with "_" are of objects and profiles."""
     for path in inside(folder, "**/_*"):
-        if path.is_file() and path.name != "__init__.py":
+        if path.is_file() and files.is_scratch(path):
             yield FolderFault(
                 what=f"{path} is the scratch file of a writer that was killed",
                 fix="--repair removes it",

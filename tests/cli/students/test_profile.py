@@ -8,7 +8,11 @@ import sys
 
 import pytest
 
+from automl_kd import data
+from automl_kd.cli.profile import students_of_experiment
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.profiling import DeviceProfile
+from tests.data.pictures import fill
 from tests.data.text.words import encoder_of, write_set
 
 TINY = ("--space", "tests.tiny:SPACE", "--resolution", "8", "--classes", "3", "--channels", "1", "--networks", "3")
@@ -48,6 +52,25 @@ def test_an_experiment_says_what_is_profiled(run, tmp_path):
     assert plan["shape"] == {"channels": 1, "height": 8, "width": 8, "classes": 3}
     again = run("profile", "--prepare", "graphs", *TINY, *QUIET)
     assert (again.code, "was prepared for other networks" in again.err) == (2, True)
+
+
+def test_images_that_a_search_streams_are_not_decoded(tmp_path, monkeypatch):
+    fill(tmp_path / "photos", ("ant", "bee"), 20)
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f'name = "mine"\nspace = "tests.tiny:SPACE"\ndata.name = "folder:{tmp_path}/photos"\ndata.resolution = 16\n'
+        'recipe.augment = "random-resized-crop"\n'
+    )
+    loaded, load = [], data.load_data
+
+    def note(spec, *rest):
+        loaded.append(spec)
+        return load(spec, *rest)
+
+    monkeypatch.setattr(data, "load_data", note)
+    shape = students_of_experiment(path, str(tmp_path), Silent())[1]
+    assert (shape.height, shape.width, shape.classes) == (16, 16, 2)
+    assert [one.loading for one in loaded] == ["stream"]
 
 
 @pytest.mark.slow

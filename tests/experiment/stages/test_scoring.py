@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from automl_kd import data as sets
 from automl_kd.cluster import scoring_pool
 from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Silent
@@ -20,6 +23,7 @@ from automl_kd.experiment.stages.scoring import Labour, Scoring, score_space
 from automl_kd.proxies.scorer import Scorer
 from automl_kd.space import Architecture
 from search_spaces import nasbench201
+from tests.data.pictures import fill
 
 SETTINGS = Scoring(
     space="search_spaces.nasbench201:SMALL_SPACE",
@@ -162,6 +166,52 @@ def test_a_damaged_part_is_read_again_and_a_strange_file_left_alone(tmp_path, wh
 def test_images_that_the_set_does_not_have_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="a batch of 5000 images was asked for, but digits has "):
         run(tmp_path, settings=Scoring(space=SETTINGS.space, proxies=("naswot",), sample=2, images=5000))
+
+
+def test_of_fewer_images_than_are_usual_all_are_taken(tmp_path):
+    few = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), np.uint8)
+    labels: dict[str, Any] = {"one": np.arange(60) % 2, "several": np.eye(3, dtype=np.int64)[np.arange(60) % 3]}
+    labels["number"] = np.arange(60, dtype=np.float32) / 60
+    for name, task in (("one", "classification"), ("several", "multi-label"), ("number", "regression")):
+        parts: dict[str, Any] = {
+            "x_train": few[:40],
+            "y_train": labels[name][:40],
+            "x_test": few[40:],
+            "y_test": labels[name][40:],
+        }
+        np.savez(tmp_path / f"{name}.npz", **parts)
+        data = f"arrays:{tmp_path / name}.npz"
+        settings = Scoring(space="tests.tiny:SPACE", proxies=("naswot",), sample=2, data=data, task=task)
+        frame = run(tmp_path / name, settings=settings)
+        assert set(frame["images"]) == {36}  # a tenth is held out for validation
+        assert frame["score"].notna().all()
+        with pytest.raises(ConfigError, match=r"a batch of 64 images was asked for, but .* has 36"):
+            run(tmp_path / name, settings=dataclasses.replace(settings, images=64))
+
+
+def test_a_large_set_is_streamed_as_by_a_search(tmp_path, monkeypatch):
+    top = tmp_path / "photos"
+    fill(top, ("ant", "bee"), 20)
+    data = f"folder:{top}"
+    settings = Scoring(space="tests.tiny:SPACE", proxies=("params",), sample=2, data=data, resolution=16)
+    loaded, load = [], sets.load_data
+
+    def note(spec, *rest, **more):
+        loaded.append(spec)
+        return load(spec, *rest, **more)
+
+    monkeypatch.setattr(sets, "load_data", note)
+    decoded = run(tmp_path / "decoded", settings=settings)
+    monkeypatch.setattr(sets, "RESIDENT_BYTES", 1)
+    pd.testing.assert_frame_equal(run(tmp_path / "streamed", settings=settings), decoded)
+    assert [one.loading for one in loaded] == ["auto", "stream"]
+
+
+def test_a_space_that_has_no_end_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(sets, "load_data", lambda *_, **__: pytest.fail("images are read"))
+    whole = Scoring(space="search_spaces.mobile:SPACE", proxies=("params",), sample=None)
+    with pytest.raises(ConfigError, match=r"has [0-9.]+e\+\d+ architectures, and at most 500,000 .* give --sample"):
+        run(tmp_path, settings=whole)
 
 
 def test_students_are_scored_at_the_size_that_is_asked_for(tmp_path):

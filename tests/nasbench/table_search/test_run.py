@@ -147,6 +147,25 @@ class TestReport:
         assert not any(word in html for word in ('src="', "url(http", "<script", ">nan", " nan "))
 
 
+@pytest.mark.parametrize(
+    ("compare", "heads", "mark"),
+    [
+        ("compare = [30, 100, 300]", ["after 10", "mean after 10"], 10),  # the default
+        ("compare = [5, 30]", ["after 5", "mean after 5"], 5),
+    ],
+)
+def test_marks_that_no_search_comes_to_are_left_out(nasbench201, tmp_path, compare, heads, mark):
+    text = OLD_TABLE.replace("compare = [5, 10]", compare)
+    roots = Roots(results=tmp_path, data=tmp_path)
+    folder = run_table(read_table_text(TEXT[: TEXT.index("[table]")] + text), roots, Silent(), path=nasbench201)
+    record = read_tabular_record(folder)
+    _, markdown = write_tabular_report(record, tmp_path, "")
+    text = markdown.read_text()
+    assert f"| search | {' | '.join(heads)} | at 0.1 h |" in text
+    assert f"cifar10: after {mark} trainings the lowest mean regret" in text
+    assert f"the mean regret after {mark} trainings is" in text
+
+
 class TestUntrained:
     def test_the_best_are_distinct_and_in_order(self):
         score = ScoreColumn("s", np.array([0.1, 0.9, 0.5, 0.9]), 0.0, "")

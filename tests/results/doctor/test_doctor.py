@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
+from automl_kd.api.objects import name_student
 from automl_kd.errors import ResultError
 from automl_kd.results import Point, ResultTable
 from automl_kd.results.doctor.doctor import diagnose
 from automl_kd.results.store.folder import lock
 from automl_kd.results.store.scores import write_scores
+from automl_kd.space import InputShape
 from tests.conformance.sampling import slow_but
 from tests.results.synthetic import row, score
 
@@ -222,15 +225,16 @@ def test_the_journal_keeps_what_stands_before_the_damage(folder):
 
 
 def test_clutter_is_no_fault_and_is_cleared_away(folder):
-    (folder / "rows" / "trial_kind=search" / "_0123-x.parquet").write_bytes(b"half")
+    (folder / "rows" / "trial_kind=search" / f"_{'0123' * 8}-x.parquet").write_bytes(b"half")
     (folder / "trials" / KEYS[3] / "_checkpoint.pt.77").write_bytes(b"half")
+    (folder / "trials" / KEYS[3] / "_student.pt.host-1.77.0").write_bytes(b"half")
     (folder / "tune-0123abcd" / "work").mkdir(parents=True)
     with (folder / "proposals.jsonl").open("a") as file:
         file.write('{"dep')
     ResultTable(folder).fold()
     ResultTable(folder).append(row(key=KEYS[0], proposal=0, val_accuracy=0.25), [Point(epoch=1)])
     found = diagnose(folder)
-    assert (len(found.lines), found.faults) == (6, 0)
+    assert (len(found.lines), found.faults) == (7, 0)
     assert diagnose(folder, repair=True).faults == 0
     assert sound(folder)
     assert not [one for one in files(folder) if "/_" in one or "tune-" in one]
@@ -238,9 +242,22 @@ def test_clutter_is_no_fault_and_is_cleared_away(folder):
     assert rows.set_index("key")["val_accuracy"].to_dict() == {KEYS[0]: 0.25, KEYS[1]: 0.9, KEYS[2]: 0.9}
 
 
+def test_what_is_named_after_a_programs_object_or_a_machine_stays(folder):
+    def _build(shape: InputShape) -> nn.Module:
+        return nn.Flatten()
+
+    name_student(_build, folder)
+    (folder / "_profile-96.json").write_text("{}")
+    kept = files(folder)
+    assert any("_objects/_build-" in one for one in kept)
+    found = diagnose(folder, repair=True)
+    assert not [line for line in found.lines if "scratch" in line]
+    assert files(folder) == kept
+
+
 def test_a_folder_that_is_written_to_is_left_alone(folder):
     cut(folder / "rows" / "trial_kind=search" / f"{KEYS[1]}.parquet")
-    (folder / "_scratch").write_bytes(b"")
+    (folder / "_scratch.host.77.0").write_bytes(b"")
     hold = (
         "import pathlib, sys\nfrom automl_kd.results.store.folder import lock\n"
         "with lock(pathlib.Path(sys.argv[1])):\n    print(flush=True)\n    sys.stdin.read()"
