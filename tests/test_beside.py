@@ -1,13 +1,18 @@
-"""A relative checkpoint lies beside the experiment's file, wherever the command is typed."""
+"""Relative files, and data, lie beside the experiment's file, wherever the command is typed."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from automl_kd import config
+from automl_kd.config import beside
+from automl_kd.data import FORMATS
 from automl_kd.errors import ConfigError
+from automl_kd.methods import METHODS
 
 TOML = 'name = "x"\nspace = "search_spaces.resnet:SPACE"\nteacher.checkpoint = "weights/teacher.pt"\n'
 
@@ -68,3 +73,50 @@ def test_a_misspelt_start_is_recognised(folders, init):
 @pytest.mark.parametrize("name", ["", "/weights/teacher.pt", "s3://bucket/teacher.pt", "~/teacher.pt"])
 def test_what_is_not_relative_stays_as_it_is(folders, name):
     assert checkpoint(folders[0], f"teacher.checkpoint='{name}'") == name
+
+
+DATA = """
+name = "x"
+space = "search_spaces.resnet:SPACE"
+method = "lkd"
+options.loss = "a.json"
+data = { name = "folder:photos", unlabelled = "folder:more", tokenizer = "words" }
+"""
+
+
+def read_beside(folder: Path, *overrides: str) -> config.Experiment:
+    (folder / "x.toml").write_text(DATA)
+    return config.load_experiment(folder / "x.toml", overrides)
+
+
+def test_data_and_options_that_are_only_beside_the_file_are_found_there(folders):
+    there, here = folders
+    assert read_beside(there).data.name == "folder:photos"
+    for name in ("photos", "more", "words", "a.json", "s-00.tar"):
+        (there / name).touch()
+    found = read_beside(there)
+    assert found.data.name == f"folder:{there / 'photos'}"
+    assert found.data.unlabelled == f"folder:{there / 'more'}"
+    assert (found.data.tokenizer, found.options["loss"]) == (str(there / "words"), str(there / "a.json"))
+    pattern = "s-{00..07}.tar"
+    assert read_beside(there, f"data.name=shards:{pattern}").data.name == f"shards:{there / pattern}"
+    (here / "photos").mkdir()
+    assert read_beside(there).data.name == "folder:photos"  # of here, as ever
+
+
+def test_names_and_options_that_are_no_files_stay(folders):
+    for name in ("digits", "module", "kd", "a.json", "b.json"):
+        (folders[0] / name).touch()
+    assert read_beside(folders[0], "data.name=digits").data.name == "digits"
+    assert read_beside(folders[0], "data.name=tests.tiny:module").data.name == "tests.tiny:module"
+    changes = ['method="weighted_losses"', 'options={losses="kd"}', 'hyperparameters.process=["a.json","c.json"]']
+    found = read_beside(folders[0], *changes)
+    assert found.options == {"losses": "kd"}
+    assert found.hyperparameters["process"] == (str(folders[0] / "a.json"), "c.json")
+
+
+def test_the_tables_are_those_of_the_readers():
+    kinds: list[Any] = list(METHODS.values())
+    known = {item.name for one in kinds for item in dataclasses.fields(one) if item.metadata.get("file")}
+    assert known == beside.FILE_OPTIONS
+    assert set(FORMATS) == beside.DATA_FORMS

@@ -21,7 +21,7 @@ from automl_kd.data.images.layout import SPELLINGS, Kind
 from automl_kd.data.source import HOLDERS
 from automl_kd.errors import DataError
 
-ItemReader = Callable[[Any, int, str], tuple[np.ndarray[Any, Any], int]]
+ItemReader = Callable[[Any, int, str], tuple[np.ndarray[Any, Any], int | np.ndarray[Any, Any]]]
 """Gives image, uint8 (height, width[, channels]), and label of a Dataset's item; the text is what errors call the
 Dataset."""
 
@@ -95,6 +95,11 @@ def pack_items(parts: Mapping[str, Any], folder: Path, read: ItemReader) -> Path
         for name, one in parts.items():
             for place in range(len(one)):
                 image, label = read(one, place, name)
+                if not isinstance(label, int):
+                    raise DataError(
+                        f"item {place} of {name} has labels that are no class, and a pack of images that are too many "
+                        "or of several sizes holds classes alone; resize all to one size, or write an .npz file"
+                    )
                 yield to_png(image), label, f"image {place} of {name}"
 
     write_pack(scratch, PackPlan(read=items, counts=counts, stamp="items", about={"source": "a Dataset"}))

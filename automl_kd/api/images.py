@@ -14,12 +14,14 @@ from automl_kd.api.image_files import image_folder_of, is_too_large, kinds_of, p
 from automl_kd.api.objects import OBJECTS, to_bytes, write_object
 from automl_kd.config.strict import as_plain
 from automl_kd.data.counter import key
-from automl_kd.data.division import TEST, stratified
+from automl_kd.data.division import TEST, held_positions
+from automl_kd.data.images.pixels import in_colour, upright
 from automl_kd.errors import DataError
 from automl_kd.registry import name_type
 from automl_kd.spec import DataSpec
 
 PixelArray = np.ndarray[Any, Any]
+Label = int | PixelArray
 
 PARTS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 """What a part may be called, and its name in the file."""
@@ -113,13 +115,18 @@ def collect_arrays(data: object) -> dict[str, PixelArray]:
 
 
 def join_parts(parts: Mapping[str, tuple[PixelArray, PixelArray]]) -> dict[str, PixelArray]:
-    """The arrays of the file. Without a test part, a fifth of the training images is cut off, as of a folder."""
+    """The arrays of the file. Without a test part, a fifth of the training images is cut off, as of a folder.
+
+    Labels that are not one whole number each are of another task than classification, and not drawn by.
+    """
     if "train" not in parts:
         raise DataError("data has no part 'train'; give one")
     found = dict(parts)
     if "test" not in found:
         images, labels = found["train"]
-        held = stratified(torch.from_numpy(labels), round(DataSpec.test * len(labels)), key(TEST)).numpy()
+        classes = torch.from_numpy(labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64))
+        count = round(DataSpec.test * len(labels))
+        held = held_positions(classes, count, key(TEST), every=labels.ndim == 1).numpy()
         stays = np.setdiff1d(np.arange(len(labels)), held)
         found |= {"train": (images[stays], labels[stays]), "test": (images[held], labels[held])}
     return {f"{axis}_{part}": values for part, pair in found.items() for axis, values in zip("xy", pair, strict=True)}
@@ -131,19 +138,48 @@ def read_items(items: Any, name: str) -> tuple[PixelArray, PixelArray]:
     pairs = [read_item(items, place, name) for place in range(len(items))]
     images = [image for image, _ in pairs]
     require_one_shape(images, name)
-    return np.stack(images), np.array([label for _, label in pairs], dtype=np.int64)
+    return np.stack(images), join_labels([label for _, label in pairs], name)
 
 
-def read_item(items: Any, place: int, name: str) -> tuple[PixelArray, int]:
+def join_labels(labels: list[Label], name: str) -> PixelArray:
+    """int64 (n,) of whole numbers, else float32 (n, outputs)."""
+    if all(isinstance(one, int) for one in labels):
+        return np.array(labels, dtype=np.int64)
+    rows = [np.atleast_1d(np.asarray(one, dtype=np.float32)) for one in labels]
+    if uneven := [place for place, row in enumerate(rows) if len(row) != len(rows[0])]:
+        place = uneven[0]
+        raise DataError(
+            f"item {place} of {name} has {len(rows[place])} labels, where the first has {len(rows[0])}; give each "
+            "input one number for each label or output"
+        )
+    return np.stack(rows)
+
+
+def read_item(items: Any, place: int, name: str) -> tuple[PixelArray, Label]:
     """Image and label of an item of the `Dataset` that errors call `name`."""
     try:
         image, label = items[place]
-        number = int(label)
+        found = label_of_item(label)
     except (TypeError, ValueError) as error:
-        raise DataError(f"item {place} of {name} is no pair of an image and an integer label; give pairs") from error
-    if number < 0:
-        raise DataError(f"{name} has the label {number}; number the classes from 0")
-    return to_image(image, f"image {place} of {name}"), number
+        raise DataError(
+            f"item {place} of {name} is no pair of an image and an integer label, or numbers for another data.task; "
+            "give pairs"
+        ) from error
+    if isinstance(found, int) and found < 0:
+        raise DataError(f"{name} has the label {found}; number the classes from 0")
+    return to_image(image, f"image {place} of {name}"), found
+
+
+def label_of_item(label: Any) -> Label:
+    """One whole number, or float32 (outputs,). `TypeError` or `ValueError` for what is neither."""
+    if isinstance(label, str):
+        return int(label)
+    found = np.asarray(label.detach().cpu() if isinstance(label, torch.Tensor) else label)
+    if found.dtype.kind not in "biuf" or not found.size:
+        raise TypeError(f"{found.dtype} of shape {found.shape}")
+    if found.size == 1 and (found.dtype.kind != "f" or (found.item() >= 0 and found.item().is_integer())):
+        return int(found.item())
+    return found.astype(np.float32).reshape(-1)
 
 
 def require_dataset(items: Any, name: str) -> None:
@@ -170,7 +206,7 @@ def to_image(image: Any, what: str) -> PixelArray:
         tensor = image.detach().cpu()
         found = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
     elif hasattr(image, "convert"):  # of PIL
-        found = np.asarray(image if image.mode in {"L", "RGB"} else image.convert("RGB"))
+        found = picture_pixels(image, what)
     found = np.asarray(found)
     if found.dtype != np.uint8 or not (found.ndim == 2 or (found.ndim == 3 and found.shape[2] in {1, 3})):
         raise DataError(
@@ -178,6 +214,16 @@ def to_image(image: Any, what: str) -> PixelArray:
             "channels, without transforms such as ToTensor or Normalize"
         )
     return found
+
+
+def picture_pixels(image: Any, what: str) -> PixelArray:
+    """Of an image of PIL, as `folder:` reads it; plain grey stays grey.
+
+    One that a program made or changed is taken to be upright.
+    """
+    if image.mode not in {"L", "RGB"} or image.has_transparency_data:
+        return np.asarray(in_colour(image, what))
+    return np.asarray(upright(image, image) if image.format else image)
 
 
 def to_array(values: Any, name: str) -> PixelArray:

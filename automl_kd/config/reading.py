@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import pydantic
 
-from automl_kd.config.beside import locate
+from automl_kd.config.beside import locate, with_data_and_options
 from automl_kd.config.earlier.retired import refuse_retired
 from automl_kd.config.experiment import Experiment
 from automl_kd.config.kinds import CORE_KINDS, choose_kind
@@ -45,7 +45,7 @@ def load_experiment(
 
     `kinds`: records of other kinds of experiment, by the section that makes an experiment one of them.
     `say`: is told what was settled for the user. Relative files, as of the teacher, are looked for beside the file, and
-    then where the command was typed.
+    then where the command was typed; data, and files among the options of methods, the other way round.
     """
     try:
         text = read_text(path)
@@ -64,7 +64,7 @@ def load_experiment(
     profile = locate(found.budget.profile, path.parent, f"{path}: budget.profile", needed=False)
     return with_inits(
         dataclasses.replace(
-            found,
+            with_data_and_options(found, path.parent),
             teacher=found.teacher.with_members(members),
             budget=dataclasses.replace(found.budget, profile=profile),
         ),

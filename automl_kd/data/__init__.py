@@ -111,7 +111,9 @@ TEXTS = "text:"
 
 STREAMED_FORMATS: Mapping[str, Reader] = {
     **FORMATS,
-    "arrays": lambda path, root, _spec, notify: packed_arrays(path, root, partial(notify, PACKING)),
+    "arrays": lambda path, root, spec, notify: packed_arrays(
+        path, root, partial(notify, PACKING), find_task(spec.task, spec.metric)
+    ),
 }
 """The same, for images that are not held in memory: all parts of these sources are `encoded`."""
 

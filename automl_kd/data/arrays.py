@@ -1,9 +1,11 @@
-"""`arrays:PATH.npz`: a numpy archive with `x_train`, `y_train`, `x_test`, `y_test`, and `x_val`, `y_val` if there are.
+"""`arrays:PATH.npz`: a numpy archive with `x_train`, `y_train`, and `x_val`, `y_val`, `x_test`, `y_test` if there are.
 
-Splits may be spelt as in folders (`layout.SPELLINGS`), in any case. Without `x_val`, validation is cut from training.
-Images are uint8, (n, height, width, channels) with 1 or 3 channels or grey (n, height, width); labels are integers
-(n,) from 0, and of other tasks than classification numbers (n, outputs). Colour images are recommended to be cropped
-and mirrored, grey ones only cropped, as they are mostly signs.
+Splits may be spelt as in folders (`layout.SPELLINGS`), in any case. What is missing of validation and test is as in
+folders: cut from training, or tested on validation where there is that alone.
+
+Images are uint8, (n, height, width, channels) with 1 or 3 channels or grey (n, height, width); labels are integers (n,)
+or (n, 1) from 0, and of other tasks than classification numbers (n, outputs). Colour images are recommended to be
+cropped and mirrored, grey ones only cropped, as they are mostly signs.
 """
 
 from __future__ import annotations
@@ -27,18 +29,19 @@ Array = np.ndarray[Any, Any]
 Taken = TypeVar("Taken")
 Pair = tuple[str, str]  # the names of a split's images and labels
 
-WANTED: dict[Kind, Pair] = {"training": ("x_train", "y_train"), "test": ("x_test", "y_test")}
+SPLIT_ARRAYS: dict[Kind, Pair] = {
+    "training": ("x_train", "y_train"),
+    "validation": ("x_val", "y_val"),
+    "test": ("x_test", "y_test"),
+}
+"""What errors call arrays that are missing."""
 
 
 def arrays(path: Path, task: Task = CLASSIFICATION) -> Source:
     """`DataError` if the file is missing, damaged or too large, or its arrays are not as described above."""
     found, names, others = read_arrays(path)
     for kind, pair in names.items():
-        if task.labels_are_classes:
-            check_arrays(path, pair, *found[kind])
-        else:
-            found[kind] = (found[kind][0], numbers_of(path, pair, *found[kind]))
-            require_presence(path, pair[1], found[kind][1], task)
+        found[kind] = (found[kind][0], labels_of_arrays(path, pair, *found[kind], task))
     images, labels = found["training"]
     classes = int(labels.max(initial=0)) + 1 if task.labels_are_classes else labels.shape[1]
     if task.labels_are_classes and classes > max(len(labels), 1):
@@ -46,13 +49,17 @@ def arrays(path: Path, task: Task = CLASSIFICATION) -> Source:
             f"{names['training'][1]} in {path} has the label {classes - 1} but only {len(labels)} images; number the "
             f"classes from 0 without gaps"
         )
+    made: dict[str, str] = {kind: pair[0] for kind, pair in names.items()}
+    if borrowed := "validation" in found and "test" not in found:
+        found["test"], made["test"] = found.pop("validation"), made.pop("validation")
     return Source(
         train=array_part(images, labels),
         validation=array_part(*found["validation"]) if "validation" in found else None,
-        test=array_part(*found["test"]),
+        test=array_part(*found["test"]) if "test" in found else None,
         class_names=tuple(str(label) for label in range(classes)),
         augment="crop-flip" if images.ndim == 4 and images.shape[3] == 3 else "crop",
-        made={kind: pair[0] for kind, pair in names.items()},
+        note=f"the test images are those of {made['test']}, as there is no test part" if borrowed else "",
+        made=made,
         passed_over={f"array {name!r}": 1 for name in others},
         files=(path,),
         task=task,
@@ -125,15 +132,13 @@ def names_in(path: Path, given: list[str]) -> dict[Kind, Pair]:
         if (known := (axis, SPELLINGS[split])) in found:
             raise DataError(f"{path} has both {found[known]!r} and {name!r}; keep one of them")
         found[known] = name
-    wanted = dict(WANTED)
-    if {("x", "validation"), ("y", "validation")} & found.keys():
-        wanted["validation"] = ("x_val", "y_val")
-    for kind, pair in wanted.items():
+    wanted = {kind: pair for kind, pair in SPLIT_ARRAYS.items() if {("x", kind), ("y", kind)} & found.keys()}
+    for kind, pair in {"training": SPLIT_ARRAYS["training"], **wanted}.items():
         for axis, name in zip("xy", pair, strict=True):
             if (axis, kind) not in found:
                 raise DataError(
-                    f"{path} has no {name!r}, only {', '.join(given)}; name its arrays x_train, y_train, x_test, "
-                    "y_test, and x_val, y_val if there are"
+                    f"{path} has no {name!r}, only {', '.join(given)}; name its arrays x_train, y_train, and "
+                    "x_val, y_val, x_test, y_test if there are"
                 )
     return {kind: (found["x", kind], found["y", kind]) for kind in wanted}
 
@@ -161,13 +166,25 @@ def check_images(path: Path, name: str, images: Array) -> None:
         )
 
 
-def check_arrays(path: Path, names: Pair, images: Array, labels: Array) -> None:
+def labels_of_arrays(path: Path, names: Pair, images: Array, labels: Array, task: Task) -> Array:
+    """The labels of a split as the task has them: int64 (n,), or float32 (n, outputs)."""
+    if task.labels_are_classes:
+        return class_numbers(path, names, images, labels)
+    found = numbers_of(path, names, images, labels)
+    require_presence(path, names[1], found, task)
+    return found
+
+
+def class_numbers(path: Path, names: Pair, images: Array, labels: Array) -> Array:
+    """One for each image, perhaps in a column; false and true are 0 and 1."""
     check_images(path, names[0], images)
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
+    plain = np.issubdtype(labels.dtype, np.integer) or labels.dtype == np.bool_
+    if not plain or labels.shape not in {images.shape[:1], (*images.shape[:1], 1)}:
         raise DataError(
             f"{names[1]} in {path} is {labels.dtype} {labels.shape}; it should be integers ({len(images)},), one for "
-            f"each image, convert it"
+            "each image, convert it, or set data.task where labels are no classes"
         )
+    return labels.astype(np.int64).reshape(-1)
 
 
 def numbers_of(path: Path, names: Pair, images: Array, labels: Array) -> Array:

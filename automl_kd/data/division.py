@@ -290,6 +290,11 @@ def check_classes(name: str, source: Source) -> None:
         return
     sizes = torch.bincount(source.train.labels, minlength=classes)
     require_classes(name, classes)
+    if source.class_names[0] == "0" and not sizes[0] and sizes[1:].all():
+        raise DataError(
+            f"{name} has training labels from 1 to {classes - 1}, and classes are numbered from 0; subtract 1 from each"
+            " label, in all parts"
+        )
     if not sizes.all():
         empty = source.class_names[int(sizes.argmin())]
         noun = source.train.noun.removesuffix("s")
@@ -301,7 +306,7 @@ def hold_out(
 ) -> tuple[Tensor, Tensor]:
     """`rows` as what stays and what is held out, each ascending."""
     strata = source.task.strata(source.train.labels[rows])
-    held = stratified(strata, round(fraction * len(rows)), stream)
+    held = held_positions(strata, round(fraction * len(rows)), stream, every=source.task.labels_are_classes)
     stays = torch.ones(len(rows), dtype=torch.bool)
     stays[held] = False
     left = torch.bincount(strata[stays], minlength=len(source.class_names))
@@ -311,6 +316,20 @@ def hold_out(
             f"some of every class; {advice}"
         )
     return rows[stays], rows[held]
+
+
+def held_positions(strata: Tensor, count: int, stream: int, *, every: bool) -> Tensor:
+    """Positions of `count` inputs that are held out, ascending.
+
+    `every`: keep one of every stratum. Where a plain draw does not, all but one of each can be drawn, if so many are
+    enough.
+    """
+    held = stratified(strata, count, stream)
+    sizes = torch.bincount(strata)
+    kept = sizes - torch.bincount(strata[held], minlength=len(sizes))
+    if not every or (kept >= sizes.clamp(max=1)).all() or count > int((sizes - 1).clamp(min=0).sum()):
+        return held
+    return stratified(strata, count, stream, spare=1)
 
 
 def set_apart(dataset: Dataset, fraction: float, stream: int) -> tuple[Dataset, Split]:
@@ -356,10 +375,12 @@ def take_rows(part: SourceSplit, rows: Tensor, fit: Fit, *, first: int = 0) -> S
     return Split(part.pixels(rows, fit), labels, index, lengths=None if part.lengths is None else part.lengths[rows])
 
 
-def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Tensor:
-    """Positions of `count` labels, ascending, each class in proportion but with `least` members at least."""
+def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0, spare: int = 0) -> Tensor:
+    """Positions of `count` labels, ascending, each class in proportion but with `least` members at least, and without
+    `spare` of them.
+    """
     sizes = torch.bincount(labels)
-    quotas = torch.tensor(apportion(sizes.tolist(), count, least=least))
+    quotas = torch.tensor(apportion(sizes.tolist(), count, least=least, spare=spare))
     shuffled = torch.argsort(draw_words(stream, torch.arange(len(labels))))
     by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
     of = labels[by_class]
@@ -367,15 +388,18 @@ def stratified(labels: Tensor, count: int, stream: int, *, least: int = 0) -> Te
     return by_class[rank < quotas[of]].sort().values
 
 
-def apportion(sizes: Sequence[int], count: int, *, least: int = 0) -> list[int]:
-    """`count` seats for classes of these sizes: largest remainders, after `least` seats for each.
+def apportion(sizes: Sequence[int], count: int, *, least: int = 0, spare: int = 0) -> list[int]:
+    """`count` seats for classes of these sizes: largest remainders, after `least` seats for each, and so that `spare`
+    of each class get none.
 
-    `count` lies between `least * len(sizes)` and `sum(sizes)`, and no size is below `least`.
+    `count` lies between `least * len(sizes)` and the sum of what may get seats, and no size is below `least`.
     """
     exact = [count * size / sum(sizes) for size in sizes]
-    seats = [max(math.floor(share), least) for share in exact]
+    most = [max(size - spare, 0) for size in sizes]
+    seats = [min(max(math.floor(share), least), limit) for share, limit in zip(exact, most, strict=True)]
     while sum(seats) < count:
-        seats[max(range(len(seats)), key=lambda i: exact[i] - seats[i])] += 1
+        free = [i for i in range(len(seats)) if seats[i] < most[i]]
+        seats[max(free, key=lambda i: exact[i] - seats[i])] += 1
     while sum(seats) > count:
         given = [i for i in range(len(seats)) if seats[i] > least]
         seats[max(given, key=lambda i: seats[i] - exact[i])] -= 1

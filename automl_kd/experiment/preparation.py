@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,9 @@ from automl_kd.storage.content_hash import located_path, pin
 from automl_kd.teacher_cache.plan import plan_cache, settle_outputs
 from automl_kd.training.trial import build_teacher, teacher_shape
 
+FAR_LABELS = 10.0
+"""Beyond this root of their mean square numbers are refused; that of ages, 58, made trainings diverge at once."""
+
 
 def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -> ExperimentContext:
     """Load and check everything that `experiment` names; raise `AutoMLKDError` for what cannot be done.
@@ -71,6 +75,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
     experiment = dataclasses.replace(experiment, data=data_as_loaded(experiment, roots, shown))
     dataset = data.load_data(experiment.data, roots.data, experiment.loader, shown)
     require_expected_images(experiment, dataset)
+    require_scaled_labels(experiment, dataset, roots)
     if moving := moving_methods(experiment):
         require_more_than_logits(experiment.teacher, f"method {moving[0]!r} trains its teacher")
     experiment = settle_classes(experiment, dataset)
@@ -79,8 +84,7 @@ def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -
         teacher=settle_outputs(experiment.teacher, dataset, experiment.recipe, experiment.teacher_cache),
     )
     account = data.account_of(dataset, roots.data)
-    known = dataclasses.replace(experiment.data, digest=account["digest"])
-    experiment = dataclasses.replace(experiment, data=known)
+    experiment = dataclasses.replace(experiment, data=dataclasses.replace(experiment.data, digest=account["digest"]))
     teacher_macs = sum(count_teacher_macs(one, dataset, watcher) for one in experiment.teacher.members)
     context = ExperimentContext(
         experiment=experiment,
@@ -128,6 +132,24 @@ def require_expected_images(experiment: Experiment, dataset: Dataset) -> None:
         raise ConfigError(
             f"{experiment.data.name} has {found:,} images for training and validation, and expected_images is "
             f"{expected:,}; complete the set, or set expected_images = 0 to take it as it is"
+        )
+
+
+def require_scaled_labels(experiment: Experiment, dataset: Dataset, roots: Roots) -> None:
+    """`ConfigError` for numbers so far from 0 that their squares end a training before it has begun.
+
+    An experiment that an earlier session began goes on.
+    """
+    if not dataset.task.labels_are_numbers or (roots.results / experiment.name / "experiment.json").exists():
+        return
+    labels = dataset.train.labels.double()
+    worst = int(labels.square().mean(dim=0).argmax())
+    deviation, mean = (float(one) for one in torch.std_mean(labels[:, worst], correction=0))
+    if math.hypot(mean, deviation) > FAR_LABELS:
+        raise ConfigError(
+            f"labels of {experiment.data.name} have the mean {mean:.4g} and deviation {deviation:.4g} in training "
+            f"(output {worst}), and regression learns numbers near 0 with a deviation near 1; subtract the mean from "
+            "all labels and divide them by the deviation, and turn predictions back"
         )
 
 

@@ -67,8 +67,16 @@ def identity_of_teachers(teacher: TeacherSpec, data: DataSpec) -> str:
 
 
 def find_shares(teacher: TeacherSpec, data: DataSpec, dataset: Dataset, watcher: Watcher) -> dict[str, Any]:
-    """Learn the shares. `ConfigError` where labels are too few, or a teacher was trained on the same images."""
-    split = dataset.train
+    """Learn the shares.
+
+    `ConfigError` where labels are too few or no classes, or a teacher was trained on the same images.
+    """
+    split, task = dataset.train, dataset.task
+    if not task.labels_are_classes:
+        raise ConfigError(
+            f"teacher.learned_shares compares probabilities of classes, and data.task is {task.name!r}; give "
+            "teacher.shares, or none for equal ones"
+        )
     if len(split) < FEWEST_LABELS:
         raise ConfigError(
             f"teacher.learned_shares looks at labelled training images, and there are {len(split)} where "

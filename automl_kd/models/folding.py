@@ -83,7 +83,7 @@ def fold_teacher(teacher: FeatureExtractor, images: Tensor) -> Folded:
 def fold_members(teacher: TeacherMean, images: Tensor) -> Folded:
     """Several teachers, each folded by itself."""
     found = [fold_teacher(FeatureExtractor(member), images) for member in teacher.members]
-    quick = TeacherMean([one.teacher.model for one in found], teacher.shares, teacher.temperature)
+    quick = TeacherMean([one.teacher.model for one in found], teacher.shares, teacher.temperature, teacher.task)
     quick.shares = teacher.shares  # to the last bit
     reasons = "; ".join(dict.fromkeys(one.reason for one in found if one.reason))
     return Folded(FeatureExtractor(quick.eval()), reasons, any(one.wrong for one in found))

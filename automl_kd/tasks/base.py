@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
@@ -57,6 +58,10 @@ class Task(Protocol):
 
     def soft_loss(self, logits: Tensor, teacher_logits: Tensor, temperature: float, /) -> Tensor:
         """How far a student's outputs are from its teacher's: plain KD for this task."""
+        ...
+
+    def average(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float, /) -> Tensor:
+        """What several teachers say together, each with its share, of which the sum is 1."""
         ...
 
     def count(self, logits: Tensor, labels: Tensor) -> Tensor:

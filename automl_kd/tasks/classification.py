@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from automl_kd.tasks.base import UNLABELLED, LabelForm, Targets, TaskMeasures
+from automl_kd.tasks.mixture import mean_logits
 from automl_kd.tasks.precision import in_float32
 from automl_kd.tasks.soft_targets import kd_loss
 
@@ -45,6 +46,9 @@ class Classification:
 
     def soft_loss(self, logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
         return kd_loss(logits, teacher_logits, temperature)
+
+    def average(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        return mean_logits(outputs, shares, temperature)
 
     def count(self, logits: Tensor, labels: Tensor) -> Tensor:
         predicted = logits.argmax(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.tasks.base import LabelForm, Targets, TaskMeasures
+from automl_kd.tasks.mixture import mean_binary_logits
 from automl_kd.tasks.soft_targets import binary_kd_loss
 
 SCORE_BINS = 4096
@@ -34,6 +36,9 @@ class MultiLabel:
 
     def soft_loss(self, logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
         return binary_kd_loss(logits, teacher_logits, temperature)
+
+    def average(self, outputs: Sequence[Tensor], shares: Sequence[float], temperature: float) -> Tensor:
+        return mean_binary_logits(outputs, shares, temperature)
 
     def count(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Of each label and bin, the inputs that have it and those that have not."""

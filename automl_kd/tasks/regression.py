@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from automl_kd.tasks.base import LabelForm, Targets, TaskMeasures
+from automl_kd.tasks.mixture import mean_numbers
 
 STRATA = 10
 """Of equal size, by the first number."""
@@ -19,7 +21,8 @@ STRATA = 10
 class RegressionTask:
     """Labels are float32 (n, outputs). `metric`: "r2", 1 - mean squared error / variance, or "negative_mse".
 
-    Outputs should have a spread near 1; scale the labels so. The loss is the mean squared error.
+    Labels should have a mean near 0 and a spread near 1; those that are far off are refused before training. The loss
+    is the mean squared error.
     """
 
     name: ClassVar[str] = "regression"
@@ -35,6 +38,10 @@ class RegressionTask:
     def soft_loss(self, logits: Tensor, teacher_logits: Tensor, _temperature: float) -> Tensor:
         """The mean squared difference; a temperature has no meaning here."""
         return F.mse_loss(logits.float(), teacher_logits.detach().float())
+
+    def average(self, outputs: Sequence[Tensor], shares: Sequence[float], _temperature: float) -> Tensor:
+        """The mean; a temperature has no meaning here, either."""
+        return mean_numbers(outputs, shares)
 
     def count(self, logits: Tensor, labels: Tensor) -> Tensor:
         values = labels.double()

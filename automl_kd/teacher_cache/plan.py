@@ -27,9 +27,14 @@ def bytes_of_image(precision: str, classes: int) -> float:
 
 
 def settle_outputs(teacher: TeacherSpec, dataset: Dataset, recipe: Recipe, options: TeacherCacheOptions) -> TeacherSpec:
-    """`teacher` with a precision in place of "auto": exact if all epochs fit, else the largest logits."""
+    """`teacher` with a precision in place of "auto": exact if all epochs fit, else the largest logits.
+
+    Outputs that are no logits of classes stay exact.
+    """
     if teacher.outputs != AUTO:
         return teacher
+    if not dataset.task.labels_are_classes:
+        return replace(teacher, outputs="exact")
     fits = options.keep == "off" or run_bytes("exact", dataset, recipe) <= options.limit_gb * 1e9
     return replace(teacher, outputs="exact" if fits or dataset.shape.classes <= int(TOP[3:]) else TOP)
 

@@ -158,7 +158,7 @@ def build_teacher(teacher: TeacherSpec, dataset: Dataset) -> nn.Module:
     """
     if teacher.others:
         members = [build_teacher(one, dataset) for one in teacher.members]
-        return TeacherMean(members, teacher.shares, teacher.temperature)
+        return TeacherMean(members, teacher.shares, teacher.temperature, dataset.task)
     network = build_model(teacher.model, teacher_shape(teacher, dataset))
     if isinstance(network, BlackBox):
         network.stated_macs = teacher.macs

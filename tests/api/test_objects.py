@@ -17,9 +17,10 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from automl_kd.api.identity import identity_of
-from automl_kd.api.images import name_data
+from automl_kd.api.images import name_data, to_image
 from automl_kd.api.objects import name_network, name_space, name_student
 from automl_kd.data import load_data
+from automl_kd.data.images.pixels import decode_image
 from automl_kd.errors import ConfigError, DataError
 from automl_kd.models import build_model, load_space, model_label, pin_reference
 from automl_kd.registry import PICKLED
@@ -179,6 +180,55 @@ def test_pictures_of_pil_are_read(tmp_path):
     pairs = [(Image.new("RGB", (6, 6), (10 * place, 0, 0)), place % 2) for place in range(20)]
     found = load_data(DataSpec(**name_data(pairs, tmp_path), validation=0.2), tmp_path)
     assert found.shape == InputShape(3, 6, 6, 2)
+
+
+def picture_files(folder):
+    """One file of each kind that Pillow does not open as plain grey or RGB, and one that lies on its side."""
+    folder.mkdir()
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    colour = np.stack([grey, grey[::-1], grey.T.reshape(6, 8)], axis=2)
+    layered = np.concatenate([colour, grey[..., None]], axis=2)
+    Image.fromarray(layered).save(folder / "rgba.png")
+    Image.fromarray(layered[..., 2:]).save(folder / "la.png")
+    Image.fromarray(colour).quantize(4).save(folder / "p.png", transparency=1)
+    Image.fromarray(colour).save(folder / "rgb.png", transparency=(0, 175, 0))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(folder / "deep.png")
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(colour.swapaxes(0, 1)).save(folder / "turned.png", exif=turned)
+    return sorted(folder.iterdir())
+
+
+def test_pictures_of_pil_have_the_pixels_that_a_folder_gives(tmp_path):
+    for file in picture_files(tmp_path / "images"):
+        with file.open("rb") as handle:
+            expected = np.asarray(decode_image(handle, file.name))
+        assert np.array_equal(to_image(Image.open(file), file.name), expected), file.name
+    turned = Image.open(tmp_path / "images" / "turned.png")
+    assert to_image(turned, "an opened one").shape == (6, 8, 3)
+    assert to_image(turned.convert("RGB"), "one that a program made").shape == (8, 6, 3)
+    assert to_image(Image.new("L", (3, 2), 7), "plain grey").shape == (2, 3)
+    with pytest.raises(DataError, match=r"image 3 of train has values from -1 to -1, and 0 to"):
+        to_image(Image.new("I", (3, 2), -1), "image 3 of train")
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("multi-label", np.eye(3)[np.arange(20) % 3]),
+        ("regression", np.arange(20) + 0.5),
+        ("regression", np.arange(-9, 11.0)),
+    ],
+)
+def test_labels_of_other_tasks_are_kept_as_they_are(tmp_path, task, labels):
+    images = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+    pairs = [(image, torch.tensor(label)) for image, label in zip(images, labels, strict=True)]
+    found = load_data(DataSpec(**name_data({"train": pairs, "test": pairs}, tmp_path), task=task), tmp_path)
+    np.testing.assert_array_equal(found.test.labels, labels.reshape(20, -1))
+    alone = load_data(DataSpec(**name_data(pairs, tmp_path), task=task), tmp_path)
+    assert len(alone.test) == 4
+    with pytest.raises(DataError, match="item 1 of data has 2 labels, where the first has 3; give each"):
+        name_data([(images[0], [0, 1, 0]), (images[1], [0, 1])], tmp_path)
 
 
 @pytest.mark.parametrize(

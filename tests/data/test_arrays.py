@@ -59,6 +59,11 @@ def test_grey_images_may_lack_their_channel(tmp_path):
         ({"y_test": GOOD["y_test"] + 1}, "test labels from 1 to 3; with 3 classes in training they must lie in 0 to 2"),
         ({"y_train": GOOD["y_train"] - 1}, "training labels from -1 to 1"),
         ({"y_train": GOOD["y_train"] * 2}, "no training image of class '1'"),
+        (
+            {"y_train": GOOD["y_train"] + 1, "y_test": GOOD["y_test"] + 1},
+            "training labels from 1 to 3, and classes are numbered from 0; subtract 1 from each label",
+        ),
+        ({"y_test": None}, "has no 'y_test', only x_train, y_train, x_test; name its arrays"),
         ({"y_train": GOOD["y_train"] * 10**9}, "label 2000000000 but only 30 images; number the classes from 0"),
         ({"y_train": GOOD["y_train"] * 0, "y_test": GOOD["y_test"] * 0}, "has 1 class; at least 2 are needed"),
         ({"x_train": GOOD["x_train"][:0], "y_train": GOOD["y_train"][:0]}, "has no training images"),
@@ -127,3 +132,41 @@ def test_a_label_of_several_is_0_or_1(tmp_path):
     np.savez(tmp_path / "set.npz", **{**GOOD, **labels})
     with pytest.raises(DataError, match=r"y_train in .* has the label 2, and data.task = 'multi-label' wants 0 and 1"):
         load_data(DataSpec(name=f"arrays:{tmp_path / 'set.npz'}", task="multi-label"), tmp_path)
+
+
+def test_a_missing_test_part_is_cut_from_training(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=GOOD["x_train"], y_train=GOOD["y_train"])
+    found = load_data(spec_of(tmp_path / "a.npz"), tmp_path)
+    assert (len(found.test), len(found.train) + len(found.validation)) == (6, 24)
+    assert found.test.labels.bincount().tolist() == [2, 2, 2]
+    assert found.made["test"] == "cut from training"
+    with_val = {"x_val": GOOD["x_test"], "y_val": GOOD["y_test"]}
+    np.savez(tmp_path / "b.npz", x_train=GOOD["x_train"], y_train=GOOD["y_train"], **with_val)
+    for loading in ("resident", "stream"):  # as of folders
+        same = load_data(DataSpec(name=f"arrays:{tmp_path / 'b.npz'}", loading=loading), tmp_path)
+        assert (len(same.test), len(same.train) + len(same.validation)) == (6, 30)
+        assert same.note == "the test images are those of x_val, as there is no test part"
+
+
+@pytest.mark.parametrize("loading", ["resident", "stream"])
+def test_labels_may_stand_in_a_column_and_be_false_or_true(tmp_path, loading):
+    labels = {name: GOOD[name][:, None] % 2 == 1 for name in ("y_train", "y_test")}
+    np.savez(tmp_path / "a.npz", **{**GOOD, **labels})
+    found = load_data(DataSpec(name=f"arrays:{tmp_path / 'a.npz'}", loading=loading), tmp_path)
+    assert found.class_names == ("0", "1")
+    assert sorted(found.test.labels.tolist()) == sorted((GOOD["y_test"] % 2).tolist())
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_streamed_arrays_have_the_labels_of_resident_ones(tmp_path, task):
+    rng = np.random.default_rng(1)
+    labels = {f"y_{split}": rng.integers(0, 2, (count, 3)) for split, count in (("train", 30), ("test", 6))}
+    np.savez(tmp_path / "a.npz", **{**GOOD, **labels})
+    spec = DataSpec(name=f"arrays:{tmp_path / 'a.npz'}", task=task, loading="stream", on_error="skip")
+    for _ in range(2):  # written, and from the kept pack
+        found = load_data(spec, tmp_path)
+        assert (found.task.name, found.shape.classes) == (task, 3)
+        pixels = found.test.pixels_at(torch.arange(6)).permute(0, 2, 3, 1).numpy()
+        for image, label in zip(pixels, found.test.labels.numpy(), strict=True):
+            (row,) = np.flatnonzero((GOOD["x_test"] == image).all(axis=(1, 2, 3)))
+            assert np.array_equal(label, labels["y_test"][row])

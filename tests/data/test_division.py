@@ -45,6 +45,24 @@ def test_apportion_by_hand():
     assert apportion([1, 1, 8], 5, least=1) == [1, 1, 3]
 
 
+def test_apportion_spares_what_it_is_asked_to():
+    # shares 0.2 of 1, 0.2 of 1, 1.6 of 8: the small ones cannot give any
+    assert apportion([1, 1, 8], 2, spare=1) == [0, 0, 2]
+    assert apportion([1, 2, 3], 3, spare=1) == [0, 1, 2]
+
+
+def test_classes_of_one_image_keep_it():
+    sizes = [1] * 8 + [10] * 4
+    labels = torch.repeat_interleave(torch.arange(12), torch.tensor(sizes))
+    found = divide("set", source_of(labels), DataSpec(validation=0.2, test=0.2))
+    assert torch.bincount(found.train.labels, minlength=12).min() == 1
+    assert (len(found.test), len(found.validation)) == (10, 8)
+    with pytest.raises(
+        DataError, match=r"set has 12 training images, too few to hold out 0.2 of them and keep some of"
+    ):
+        divide("set", source_of(torch.arange(12)), DataSpec(test=0.2))
+
+
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.data())
 def test_apportion_is_exact_and_near_proportion(sizes, data):
     least = data.draw(st.sampled_from([0, 1]))

@@ -12,9 +12,10 @@ from automl_kd.models.costs.cost import count_cost
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
 from automl_kd.models.input_adapter import InputAdapter, adapt
-from automl_kd.models.teacher_mean import TeacherMean, mean_logits, member_networks, normalise_shares, teacher_label
+from automl_kd.models.teacher_mean import TeacherMean, member_networks, normalise_shares, teacher_label
 from automl_kd.space import InputShape
 from automl_kd.spec import TeacherSpec
+from automl_kd.tasks.mixture import mean_logits
 from tests import tiny
 
 

@@ -11,14 +11,22 @@ import pytest
 import torch
 
 import automl_kd as akd
-from automl_kd.data import load_data
+from automl_kd.data import load_data, plain_view
 from automl_kd.errors import ConfigError, DataError
+from automl_kd.experiment.context import Roots
+from automl_kd.experiment.preparation import prepare_experiment, require_scaled_labels
+from automl_kd.experiment.progress.events import Silent
 from automl_kd.experiment.stages.proxy_filter import make_probes
+from automl_kd.experiment.teacher_shares import find_shares
 from automl_kd.methods import run_trial
+from automl_kd.models.features import FeatureExtractor
+from automl_kd.models.folding import fold_teacher
+from automl_kd.models.teacher_mean import member_networks
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.proxies.score import score_architectures
 from automl_kd.space import Architecture
-from automl_kd.spec import DataSpec, Recipe, teacher_trial
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, teacher_trial
+from automl_kd.training.trial import build_teacher
 from tests import tiny
 
 RECIPE = Recipe(epochs=4, batch_size=16, optimizer="adamw", lr=1e-2, weight_decay=0.0)
@@ -91,3 +99,41 @@ def test_a_student_that_could_not_be_handed_on_is_not_searched_for(tmp_path: Pat
     with pytest.raises(ConfigError, match=r"compress hands on students that name classes, and data.task is 'regress"):
         akd.compress("resnet20", data={"name": data.name, "task": "regression"}, hours=1.0, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_several_teachers_teach_numbers_by_their_mean(tmp_path: Path) -> None:
+    data = bright_halves(tmp_path / "set.npz", "regression")
+    dataset = load_data(data, tmp_path)
+    teacher = dataclasses.replace(
+        tiny.TEACHER,
+        checkpoint="one.pt",
+        others=(TeacherSpec(model=tiny.TEACHER.model, checkpoint="two.pt"),),
+        shares=(0.75, 0.25),
+    )
+    network = build_teacher(teacher, dataset).eval()
+    images = plain_view(dataset, dataset.train, torch.arange(3))
+    one, two = (member(images) for member in member_networks(network))
+    torch.testing.assert_close(network(images), 0.75 * one + 0.25 * two)
+    folded = fold_teacher(FeatureExtractor(network), images).teacher(images).logits
+    torch.testing.assert_close(folded, network(images), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ConfigError, match=r"teacher.learned_shares compares .* of classes, and data.task is 'regress"):
+        find_shares(teacher, data, dataset, Silent())
+
+
+def test_numbers_far_from_0_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    data = bright_halves(tmp_path / "set.npz", "regression")
+    with np.load(tmp_path / "set.npz") as found:
+        arrays = {name: found[name] * 21 + 54 if name.startswith("y") else found[name] for name in found}
+    np.savez(tmp_path / "ages.npz", **arrays)
+    roots = Roots(results=tmp_path / "results", data=tmp_path)
+    plain = tiny.experiment(data=data)
+    dataset = load_data(data, tmp_path)
+    require_scaled_labels(plain, dataset, roots)
+    far = dataclasses.replace(data, name=f"arrays:{tmp_path / 'ages.npz'}")
+    labels = dataset.train.labels * 21 + 54
+    sentence = f"have the mean {labels.mean():.4g} and deviation {labels.std(correction=0):.4g} in training .output 0."
+    with pytest.raises(ConfigError, match=sentence):
+        prepare_experiment(dataclasses.replace(plain, data=far), roots, Silent())
+    (roots.results / plain.name).mkdir(parents=True)
+    (roots.results / plain.name / "experiment.json").write_text("{}")
+    require_scaled_labels(plain, load_data(far, tmp_path), roots)  # begun by an earlier release

@@ -115,3 +115,20 @@ def test_unknown_names_are_refused_in_a_sentence() -> None:
         find_task("regresion")
     with pytest.raises(UnknownNameError, match="no metric is called 'f1'"):
         find_task("classification", "f1")
+
+
+def test_several_teachers_of_several_labels_say_the_mean_of_their_probabilities() -> None:
+    one, two = torch.tensor([[0.95, 0.2]]).logit(), torch.tensor([[0.75, 0.6]]).logit()
+    found = find_task("multi-label").average((one, two), (0.75, 0.25), 1.0)
+    torch.testing.assert_close(found.sigmoid(), torch.tensor([[0.9, 0.3]]))
+    at_four = find_task("multi-label").average((one, two), (0.75, 0.25), 4.0)
+    torch.testing.assert_close((at_four / 4).sigmoid(), 0.75 * (one / 4).sigmoid() + 0.25 * (two / 4).sigmoid())
+    sure = find_task("multi-label").average((torch.tensor([[1e4]]), torch.tensor([[-1e4]])), (0.5, 0.5), 1.0)
+    assert sure.abs().item() < 1e-3
+
+
+def test_several_teachers_of_numbers_say_their_mean() -> None:
+    outputs = (torch.tensor([[30.0, -2.0]]), torch.tensor([[50.0, 2.0]], dtype=torch.bfloat16))
+    found = find_task("regression").average(outputs, (0.75, 0.25), 4.0)
+    torch.testing.assert_close(found, torch.tensor([[35.0, -1.0]]))
+    assert torch.equal(found, find_task("regression").average(outputs, (0.75, 0.25), 1.0))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from automl_kd.data.encoded.encoded_set import encoded_part
 from automl_kd.data.encoded.index_file import cut_out
@@ -113,7 +114,14 @@ def leave_out(
     if not len(left["training"]):
         raise DataError(f"no image to train on can be read, the first is {images['training'].called(0)}; replace them")
     first = cut_out(left["training"], 0, 1)
-    parts = {name: replace(encoded_part(one, first, root, max_value), scan=others[name]) for name, one in left.items()}
+    parts = {
+        name: replace(
+            encoded_part(one, first, root, max_value),
+            scan=others[name],
+            labels=found[name].labels[torch.from_numpy(kept[name])],
+        )
+        for name, one in left.items()
+    }
     gone = [call_image(found[name], int(row)) for name, scan in scans.items() for row in np.flatnonzero(scan.flaws)]
     named = ", ".join(gone[:NAMED]) + (f" and {len(gone) - NAMED:,} more" if len(gone) > NAMED else "")
     judge = source.judge

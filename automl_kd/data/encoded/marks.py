@@ -16,17 +16,25 @@ from automl_kd.data.encoded.ranges import NumberArray
 MARK_TYPE = np.dtype([("digest", "V32"), ("label", "<i8")])
 
 
+def label_marks(labels: NumberArray) -> NumberArray:
+    """int64 (n,): numbers of classes as they are; of labels (n, outputs) a hash of each row, 0 or more."""
+    if labels.ndim == 1:
+        return labels
+    hashes = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in np.ascontiguousarray(labels))
+    return (np.frombuffer(hashes, dtype="<u8") >> np.uint64(1)).astype(np.int64)
+
+
 def sorted_marks(digests: NumberArray, labels: NumberArray) -> NumberArray:
-    """(n,) of `MARK_TYPE`, for uint8 (n, 32) and int64 (n,), in the order of `digest_order`."""
+    """(n,) of `MARK_TYPE`, for uint8 (n, 32) and labels of any task, in the order of `digest_order`."""
     found = np.empty(len(labels), dtype=MARK_TYPE)
-    found["digest"], found["label"] = np.ascontiguousarray(digests).view("V32").ravel(), labels
+    found["digest"], found["label"] = np.ascontiguousarray(digests).view("V32").ravel(), label_marks(labels)
     return found[digest_order(digests, labels)]
 
 
 def digest_order(digests: NumberArray, labels: NumberArray) -> NumberArray:
     """Rows in the order of digests, uint8 (n, 32), and of labels where two images are the same."""
     words = np.ascontiguousarray(digests).view(">u8").reshape(-1, 4)
-    return np.lexsort((labels, *(words[:, place] for place in (3, 2, 1, 0))))
+    return np.lexsort((label_marks(labels), *(words[:, place] for place in (3, 2, 1, 0))))
 
 
 def identity_of_marks(described: str, marked: Mapping[str, NumberArray]) -> str:

@@ -9,14 +9,17 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from automl_kd import files
-from automl_kd.data.arrays import array_header, check_arrays, names_in, read_archive
+from automl_kd.data.arrays import array_header, labels_of_arrays, names_in, read_archive
 from automl_kd.data.encoded.encoded_set import encoded_source
+from automl_kd.data.encoded.marks import label_marks
 from automl_kd.data.encoded.pack import read_pack
 from automl_kd.data.encoded.packing import PACK_FILE, PackedImage, PackPlan, require_few_classes, write_pack
 from automl_kd.data.encoded.ranges import NumberArray
@@ -25,6 +28,7 @@ from automl_kd.data.images.layout import Kind
 from automl_kd.data.kept import alone, ground, hashed
 from automl_kd.data.source import Source
 from automl_kd.errors import DataError
+from automl_kd.tasks import CLASSIFICATION, Task
 
 
 class ArrayPart(NamedTuple):
@@ -35,24 +39,40 @@ class ArrayPart(NamedTuple):
     labels: NumberArray
 
 
-def packed_arrays(path: Path, root: Path, notify: ScanProgress = lambda _done, _of: None) -> Source:
+def packed_arrays(
+    path: Path, root: Path, notify: ScanProgress = lambda _done, _of: None, task: Task = CLASSIFICATION
+) -> Source:
     """What `arrays` reads, as encoded images; the pack is made once and kept below `root`.
 
-    Grey images become colour when they are decoded, with three equal channels. `DataError` as of `arrays`.
+    Grey images become colour when they are decoded, with three equal channels. Of labels that are no classes the pack
+    holds the marks. `DataError` as of `arrays`.
     """
-    stamp = hashed("arrays", [path])
+    stamp = hashed("arrays" if task.labels_are_classes else f"arrays {task.name}", [path])
     pack = ground(root) / ".packs" / f"arrays-{stamp}"
     if not (pack / PACK_FILE).exists():
         with alone(pack):
             if not (pack / PACK_FILE).exists():
-                write_pack(pack, plan_of_arrays(path, stamp), notify)
-    return encoded_source(read_pack(pack), path, root, 0.0, files=(path,))
+                write_pack(pack, plan_of_arrays(path, stamp, task), notify)
+    source = encoded_source(read_pack(pack), path, root, 0.0, files=(path,))
+    return source if task.labels_are_classes else with_numbers(source, path, task)
 
 
-def plan_of_arrays(path: Path, stamp: str) -> PackPlan:
-    parts, others = read_archive(path, lambda archive: look_at_arrays(path, archive))
+def with_numbers(source: Source, path: Path, task: Task) -> Source:
+    """The source with the labels of the archive in place of their marks."""
+    parts, _ = read_archive(path, lambda archive: look_at_arrays(path, archive, task))
+    train, *others = (torch.from_numpy(part.labels) for part in parts.values())
+    validation, test = (
+        None if part is None else replace(part, labels=others.pop(0)) for part in (source.validation, source.test)
+    )
+    return replace(source, train=replace(source.train, labels=train), validation=validation, test=test, task=task)
+
+
+def plan_of_arrays(path: Path, stamp: str, task: Task) -> PackPlan:
+    parts, others = read_archive(path, lambda archive: look_at_arrays(path, archive, task))
     labels = parts["training"].labels
-    require_few_classes(str(path), int(labels.max(initial=0)), len(labels))
+    outputs = int(labels.max(initial=0)) + 1 if task.labels_are_classes else labels.shape[1]
+    if task.labels_are_classes:
+        require_few_classes(str(path), outputs - 1, len(labels))
 
     def read(first: int) -> Iterator[PackedImage]:
         row = 0
@@ -65,24 +85,23 @@ def plan_of_arrays(path: Path, stamp: str) -> PackPlan:
         counts={kind: len(part.labels) for kind, part in parts.items()},
         stamp=stamp,
         needed=sum(math.prod(part.shape) + 32 * len(part.labels) for part in parts.values()),
-        class_names=tuple(str(label) for label in range(int(labels.max(initial=0)) + 1)),
+        class_names=tuple(str(label) for label in range(outputs)),
         made={kind: part.name for kind, part in parts.items()},
         passed_over={f"array {name!r}": 1 for name in others},
     )
 
 
-def look_at_arrays(path: Path, archive: np.lib.npyio.NpzFile) -> tuple[Mapping[Kind, ArrayPart], list[str]]:
+def look_at_arrays(path: Path, archive: np.lib.npyio.NpzFile, task: Task) -> tuple[Mapping[Kind, ArrayPart], list[str]]:
     names = names_in(path, list(archive))
     found: dict[Kind, ArrayPart] = {}
     for kind, (name, label) in names.items():
         with archive.zip.open(f"{name}.npy") as member:  # type: ignore[union-attr]  # open while we are here
             shape, fortran, dtype = array_header(member)
-        labels = archive[label]
-        # Of the stated shape, and without memory.
-        check_arrays(path, (name, label), np.broadcast_to(np.zeros((), dtype=dtype), shape), labels)
+        images = np.broadcast_to(np.zeros((), dtype=dtype), shape)  # of the stated shape, and without memory
+        labels = labels_of_arrays(path, (name, label), images, archive[label], task)
         if fortran:
             raise DataError(f"{name} in {path} is in Fortran order; write it again with numpy.ascontiguousarray")
-        found[kind] = ArrayPart(name, shape, labels.astype(np.int64))
+        found[kind] = ArrayPart(name, shape, labels)
     taken = {name for pair in names.values() for name in pair}
     return {kind: found[kind] for kind in ("training", "validation", "test") if kind in found}, [
         name for name in archive if name not in taken
@@ -102,7 +121,7 @@ def read_part(path: Path, part: ArrayPart, first: int) -> Iterator[PackedImage]:
             archive.open(f"{part.name}.npy") as member,
         ):
             array_header(member)
-            for row, label in enumerate(part.labels.tolist()):
+            for row, label in enumerate(label_marks(part.labels).tolist()):
                 content = member.read(size)
                 if row >= first and len(content) == size:
                     yield begin + content, label, f"{path} (image {row:,} of {part.name})"

@@ -1,8 +1,9 @@
 """`parquet:PATH`: files in the layout of Hugging Face, `train-00000-of-00002.parquet` and so on, in PATH or PATH/data.
 
 The column of images is a struct with `bytes`, or bytes; the label is the integer column that the schema's metadata
-calls a ClassLabel, whose names are those of the classes, else the column `label`. Rows are read in groups, not one by
-one, so the images are packed once into a folder that is kept.
+calls a ClassLabel, whose names are those of the classes, else the column `label`. A split whose labels are all -1, as
+of a test whose labels are kept secret, is passed over. Rows are read in groups, not one by one, so the images are
+packed once into a folder that is kept.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ ROW_NAME = "{file} (image in row {row:,})"
 LABEL_COLUMNS = ("label", "labels", "fine_label", "cls")
 
 
+WITHHELD = -1
+"""The label of all images of a split whose labels are not given away."""
+
+
 class Columns(NamedTuple):
     """Names of the columns of images and labels, and of the classes; none of these where nothing says them."""
 
@@ -61,8 +66,9 @@ def parquet(path: Path, root: Path, max_value: float = 0.0, notify: ScanProgress
                 write_pack(pack, plan_parquet(path, parts, stamp), notify)
     packed = read_pack(pack)
     source = encoded_source(packed, path, root, max_value, files=tuple(every))
-    train = name_rows(source.train, packed.images, every)
-    validation, test = (part and name_rows(part, packed.images, every) for part in (source.validation, source.test))
+    there = [file for kind, part in parts.items() if kind in packed.counts for file in part]
+    train = name_rows(source.train, packed.images, there)
+    validation, test = (part and name_rows(part, packed.images, there) for part in (source.validation, source.test))
     return replace(source, train=train, validation=validation, test=test)
 
 
@@ -114,19 +120,29 @@ def require_complete(folder: Path, match: re.Match[str], names: Sequence[str], s
 
 
 def plan_parquet(path: Path, parts: Mapping[Kind, list[Path]], stamp: str) -> PackPlan:
-    every = [file for part in parts.values() for file in part]
-    columns = find_columns(every[0])
-    labels = {file: read_labels(file, columns) for file in every}
+    columns = find_columns(next(iter(parts.values()))[0])
+    labels = {file: read_labels(file, columns) for part in parts.values() for file in part}
+    hidden = {kind for kind, part in parts.items() if all_hidden([labels[file] for file in part])}
+    if "training" in hidden:
+        raise DataError(f"{path} has the label {WITHHELD} for all training images; give their labels, numbered from 0")
     sizes = {kind: sum(len(labels[file]) for file in part) for kind, part in parts.items()}
+    parts = {kind: part for kind, part in parts.items() if kind not in hidden}
+    every = [file for part in parts.values() for file in part]
+    labels = {file: labels[file] for file in every}
     require_label_range(path, np.concatenate(list(labels.values())), columns)
     return PackPlan(
         read=lambda first: read_rows(every, columns, labels, first),
-        counts=sizes,
+        counts={kind: sizes[kind] for kind in parts},
         stamp=stamp,
         needed=sum(image_bytes(file, columns) for file in every),
         class_names=columns.classes,
         made={kind: f"{len(part)} Parquet file{'s' * (len(part) > 1)}" for kind, part in parts.items()},
+        passed_over={f"{kind} images of label {WITHHELD}": sizes[kind] for kind in sorted(hidden)},
     )
+
+
+def all_hidden(labels: Sequence[np.ndarray[Any, Any]]) -> bool:
+    return any(map(len, labels)) and all(bool((one == WITHHELD).all()) for one in labels)
 
 
 def find_columns(file: Path) -> Columns:
@@ -190,7 +206,7 @@ def read_labels(file: Path, columns: Columns) -> np.ndarray[Any, Any]:
 def require_label_range(path: Path, labels: np.ndarray[Any, Any], columns: Columns) -> None:
     low, high = int(labels.min(initial=0)), int(labels.max(initial=0))
     if low < 0:
-        raise DataError(f"{path} has the label {low}; number the classes from 0 (images without labels are left out)")
+        raise DataError(f"{path} has the label {low}; number the classes from 0, and take out rows without a label")
     if not columns.classes:
         require_few_classes(str(path), high, len(labels))
     elif high >= len(columns.classes):

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from automl_kd import files
+from automl_kd.data.encoded.marks import label_marks
 from automl_kd.data.encoded.ranges import EncodedImages, NumberArray
 from automl_kd.errors import DataError
 
@@ -186,14 +187,16 @@ def scan_begin(content: bytes) -> int:
 
 
 def identity(parts: Mapping[str, tuple[NumberArray, NumberArray]]) -> str:
-    """Sixteen hex digits of the labels, int64 (n,), and digests, uint8 (n, 32), of each part, in any order of images.
+    """Sixteen hex digits of the labels, and digests, uint8 (n, 32), of each part, in any order of images.
 
     Equal for the same images in a folder, shards, Parquet files and a pack that is not reduced.
     """
     whole = hashlib.sha256()
     for name in sorted(parts):
         labels, digests = parts[name]
-        rows = np.concatenate([np.asarray(labels).astype(">i8").view(np.uint8).reshape(-1, 8), digests], axis=1)
+        rows = np.concatenate(
+            [label_marks(np.asarray(labels)).astype(">i8").view(np.uint8).reshape(-1, 8), digests], axis=1
+        )
         ordered = np.sort(np.ascontiguousarray(rows).view("S40").ravel())
         whole.update(f"{name} {len(ordered)}\n".encode())
         whole.update(np.ascontiguousarray(ordered).view(np.uint8).tobytes())

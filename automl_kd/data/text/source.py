@@ -60,7 +60,7 @@ def text(path: Path, root: Path, spec: DataSpec) -> Source:
         class_names=labels.names,
         augment="none",
         note="; ".join(found.notes + cut_off),
-        passed_over={"rows without a text or label": found.left_out} if found.left_out else {},
+        passed_over=found.left_out,
         files=found.files,
         texts=TextFacts(
             vocabulary=tokenizer.vocabulary,

@@ -5,13 +5,14 @@ second of a pair), `split` and `label_name`; or a folder with such a file for ea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from automl_kd import files
+from automl_kd.data.encoded.parquet import WITHHELD
 from automl_kd.data.images.layout import Kind
 from automl_kd.data.text.forms import READERS
 from automl_kd.data.text.split_files import TEXT_SPELLINGS, find_tables
@@ -19,6 +20,9 @@ from automl_kd.errors import DataError, FileError
 
 TEXT, SECOND_TEXT, LABEL, SPLIT, LABEL_NAME = "text", "text2", "label", "split", "label_name"
 TEXT_COLUMNS = (TEXT, SECOND_TEXT, LABEL, SPLIT, LABEL_NAME)
+
+WITHHELD_SPELT = {f"{WITHHELD}", f"{WITHHELD}.0"}
+"""How tables write that a label is not given away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +43,13 @@ class TextTable:
 
 @dataclass(frozen=True, eq=False)
 class TextTables:
-    """`files`: all that were read. `left_out`: how many rows had no text or label. `notes`: how files were read."""
+    """`files`: all that were read. `left_out`: how many rows were not taken, by what they lack. `notes`: how files were
+    read.
+    """
 
     splits: Mapping[Kind, TextTable]
     files: tuple[Path, ...]
-    left_out: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -60,18 +66,31 @@ def read_tables(path: Path, *, skip_empty: bool, none_of_all: bool = False) -> T
     count = len(whole)
     whole = without_empty(path, whole, skip=skip_empty, none_of_all=none_of_all)
     names = class_names(path, whole)
-    splits = {}
+    left_out = {"rows without a text or label": count - len(whole)} if count > len(whole) else {}
+    splits: dict[Kind, TextTable] = {}
     for kind in dict.fromkeys(kinds):
         rows = whole[[kinds[place] == kind for place in whole.index]]
         second = rows[SECOND_TEXT].tolist() if SECOND_TEXT in rows else None
         splits[kind] = TextTable(rows[TEXT].tolist(), second, rows[LABEL].tolist(), names)
     if "training" not in splits:
         raise DataError(f"{path} has no texts to train on, only {', '.join(splits)}; call their split 'train'")
+    for kind in hidden_splits(splits):
+        left_out[f"{kind} texts of label {WITHHELD}"] = len(splits.pop(kind))
     notes = [note for _, _, _, note in frames if note]
     if beside := found.beside:
         more = f" and {len(beside) - 3:,} more" if len(beside) > 3 else ""
         notes.append(f"not read, as their names say no split: {', '.join(beside[:3])}{more}")
-    return TextTables(splits, tuple(file for _, file in found.splits), count - len(whole), tuple(notes))
+    return TextTables(splits, tuple(file for _, file in found.splits), left_out, tuple(notes))
+
+
+def hidden_splits(splits: Mapping[Kind, TextTable]) -> list[Kind]:
+    """Those whose labels are not given away: all are -1, as in GLUE's tests, and no text to train on has that label."""
+    labels = {kind: {str(one) for one in table.labels} for kind, table in splits.items()}
+    return [
+        kind
+        for kind, own in labels.items()
+        if own and own <= WITHHELD_SPELT and not WITHHELD_SPELT & labels["training"]
+    ]
 
 
 def read_frame(path: Path) -> tuple[pd.DataFrame, str]:

@@ -11,7 +11,7 @@ from automl_kd.data.counter import draw_words, key
 from automl_kd.experiment.preflight.preflight import MAX_IMAGES, STREAM
 from automl_kd.experiment.preflight.reading import PASS_BATCH
 from automl_kd.models.pickled import label_pickled
-from automl_kd.models.teacher_mean import TeacherMean, mean_logits, teacher_label
+from automl_kd.models.teacher_mean import TeacherMean, teacher_label
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.results import units
 from automl_kd.spec import TeacherSpec
@@ -31,7 +31,7 @@ def together_sentence(teacher: TeacherSpec, dataset: Dataset) -> str:
         with torch.no_grad():
             pieces = torch.split(rows, PASS_BATCH)
             outputs.append(torch.cat([member(plain_view(dataset, dataset.validation, piece)) for piece in pieces]))
-    mean = mean_logits(outputs, network.shares, network.temperature)
+    mean = dataset.task.average(outputs, network.shares, network.temperature)
     each = ", ".join(
         f"{label_pickled(one.model)} {share:.4g} ({right_percent(logits, labels)} % right)"
         for one, share, logits in zip(teacher.members, network.shares, outputs, strict=True)

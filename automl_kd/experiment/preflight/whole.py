@@ -30,7 +30,7 @@ from automl_kd.training.trial import build_teacher, teacher_shape
 
 @dataclass(frozen=True)
 class CheckedNetworks:
-    """`tables`: each teacher under each preprocessing, by title; none for one that is trained.
+    """`tables`: each teacher under each preprocessing, by title; none for one that is trained, or without classes.
 
     `misfit`: whether one is better.
     """
@@ -50,6 +50,10 @@ def check_everything(experiment: Experiment, roots: Roots, watcher: Watcher) -> 
     teacher = context.experiment.teacher
     if not teacher.checkpoint:
         last_line = "the teacher is trained on these images, so there is no file to check"
+        return CheckedNetworks({}, (*lines, last_line), misfit=False)
+    task = context.dataset.task
+    if not task.labels_are_classes:
+        last_line = f"kinds of preprocessing are compared by classes, and data.task is {task.name!r}: none was tried"
         return CheckedNetworks({}, (*lines, last_line), misfit=False)
     found = [run_preflight(one, context.dataset, watcher) for one in teacher.members]
     lines.append(forecast(context, batch.seconds, sum(one.seconds for one in found)))

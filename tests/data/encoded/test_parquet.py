@@ -75,6 +75,34 @@ def test_rows_without_bytes_are_flaws(tmp_path):
     assert left.note.endswith(f"{tmp_path}/test.parquet (image in row 2)")
 
 
+def test_a_split_whose_labels_are_hidden_is_passed_over(tmp_path):
+    for split, labels in {"train": [0, 1, 0], "validation": [1, 0], "test": [-1, -1]}.items():
+        write(tmp_path / f"{split}-00000-of-00001.parquet", image=images(len(labels)), label=labels)
+    source = forms.open_source(f"parquet:{tmp_path}", tmp_path / "root")
+    assert source.validation is None
+    assert source.test is not None
+    assert source.test.labels.tolist() == [1, 0]
+    assert source.passed_over == {"test images of label -1": 2}
+    assert source.note == "the test images are those of 1 Parquet file, as there is no test part"
+    assert source.test.named is not None
+    assert source.test.named(1).endswith("validation-00000-of-00001.parquet (image in row 1)")
+
+
+def test_hidden_labels_between_other_parts_do_not_shift_their_rows(tmp_path):
+    for split, labels in {"train": [0, 1, 0], "validation": [-1, -1], "test": [1, 0]}.items():
+        write(tmp_path / f"{split}-00000-of-00001.parquet", image=images(len(labels)), label=labels)
+    source = forms.open_source(f"parquet:{tmp_path}", tmp_path / "root")
+    assert source.test is not None
+    assert source.test.named is not None
+    assert source.test.named(0).endswith("test-00000-of-00001.parquet (image in row 0)")
+    assert forms.open_source(f"parquet:{tmp_path}", tmp_path / "root").test is not None  # from the kept pack
+
+
+def hide_labels_of(folder: Path) -> None:
+    for file in folder.glob("train-*"):
+        write(file, image=images(2), label=[-1, -1])
+
+
 def drop(file: str) -> Any:
     return lambda top: (top / "data" / file).unlink()
 
@@ -109,6 +137,10 @@ FAULTS = {
     "negative": (
         lambda top: write(top / "data/test-00001-of-00002.parquet", image=images(2), label=[0, -1]),
         r"has the label -1; number the classes from 0",
+    ),
+    "all hidden": (
+        lambda top: hide_labels_of(top / "data"),
+        r"has the label -1 for all training images; give their labels",
     ),
     "beyond the names": (
         lambda top: write(top / "data/test-00001-of-00002.parquet", image=images(2), label=[0, 2]),

@@ -122,3 +122,18 @@ def test_labels_that_are_missing_are_refused_among_several(tmp_path: Path, label
     spec = write_multi_label(tmp_path, labels, ".jsonl")
     with pytest.raises(DataError, match=sentence):
         load_data(spec, tmp_path)
+
+
+@pytest.mark.parametrize(("task", "hidden", "kept"), [("classification", "-1", "0"), ("regression", "-1.0", "2.5")])
+def test_a_split_whose_labels_are_hidden_is_passed_over(tmp_path: Path, task: str, hidden: str, kept: str) -> None:
+    tokenizer = write_tokenizer(tmp_path / "tokenizer.json")
+    lines = [f"good text {place},{label},train" for place in range(20) for label in ("1", kept)]
+    lines += [f"bad text {place},{label},val" for place in range(3) for label in ("1", kept)]
+    table = write_lines(tmp_path / "t.csv", "text,label,split", *lines, f"a,{hidden},test", f"b,{hidden},test")
+    found = source.text(table, tmp_path, DataSpec(name=f"text:{table}", tokenizer=str(tokenizer), task=task))
+    assert found.test is None
+    assert found.validation is not None
+    assert found.passed_over == {"test texts of label -1": 2}
+    assert len(found.class_names) == (2 if task == "classification" else 1)
+    own = write_lines(tmp_path / "own.csv", "text,label,split", *lines, "a,-1,train", f"b,{hidden},test")
+    assert "test" in read_tables(own, skip_empty=False).splits
