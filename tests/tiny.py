@@ -21,7 +21,7 @@ from automl_kd.methods import make_method
 from automl_kd.methods.base import CostEstimate
 from automl_kd.models.features import FeatureLayer
 from automl_kd.models.weights.checkpoint import save_weights
-from automl_kd.space import Architecture, InputShape, IntRange, Parameter, SearchSpace, Values
+from automl_kd.space import Architecture, Choice, InputShape, IntRange, Parameter, SearchSpace, Values
 from automl_kd.spec import (
     FINAL_ROLES,
     FOUND_FRESH,
@@ -73,6 +73,22 @@ SPACE = SearchSpace(
     default={"width": 4},
     describe=lambda values: f"width {values['width']}",
 )
+
+
+def build_kernel(values: Values, shape: InputShape) -> nn.Module:
+    network, kernel = Net(shape, 4), int(values["kernel"])
+    network.stem = nn.Conv2d(shape.channels, 4, kernel, padding=kernel // 2, bias=False)
+    return network
+
+
+KERNELS = SearchSpace(
+    name="kernels",
+    source="these tests",
+    parameters={"kernel": Parameter(Choice((3, 5)))},
+    build=build_kernel,
+    default={"kernel": 3},
+)
+"""Students of which none can begin with the other's weights, and those of kernel 3 alone with the teacher's."""
 
 
 def stripes(count: int, *, seed: int) -> Split:

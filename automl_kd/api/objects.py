@@ -68,9 +68,9 @@ def name_network(network: nn.Module, folder: Path) -> tuple[str, str]:
 
 
 def copy_to_processor(network: nn.Module) -> nn.Module:
-    """A copy of the network, without gradients."""
+    """A copy of the network in single precision, as everything is run, without gradients."""
     try:
-        copy = deepcopy(network).cpu()
+        copy = deepcopy(network).cpu().float()
     except Exception as error:  # a network's own code may raise anything
         raise ConfigError(
             f"the {type(network).__name__} cannot be copied ({type(error).__name__}: {error}); give a function of an "

@@ -13,7 +13,7 @@ from automl_kd.errors import ConfigError
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.models.black_box.file import GRAPHS, graph_place, load_graph
-from automl_kd.models.black_box.network import BlackBox, returns_probabilities
+from automl_kd.models.black_box.network import BlackBox
 from automl_kd.models.costs.cost import blank_inputs
 from automl_kd.models.features import KeepOutput
 from automl_kd.models.pickled import label_pickled
@@ -76,8 +76,8 @@ def with_classes(teacher: TeacherSpec, classes: tuple[int, ...], total: int) -> 
         raise ConfigError(str(error)) from error
 
 
-def check_black_box(network: BlackBox, images: Tensor, watcher: Watcher) -> None:
-    """Note what the teacher is and what runs it; `ConfigError` if its outputs are no logits.
+def note_black_box(network: BlackBox, images: Tensor, watcher: Watcher) -> None:
+    """Note what the teacher is and what runs it.
 
     `network`: with its adapter, if it has one. `images`: of the data.
     """
@@ -87,11 +87,6 @@ def check_black_box(network: BlackBox, images: Tensor, watcher: Watcher) -> None
         network(images)
     handle.remove()
     own, shape, name = network.graph.input, network.shape, network.graph.name
-    if returns_probabilities(kept[0]):
-        raise ConfigError(
-            f"{name} returns probabilities, as its outputs are not negative and sum to 1, where logits were wanted; "
-            "export the network without its softmax"
-        )
     fixed = ", which its graph fixes" if own.resolution else ""
     at_once = f", {own.least} at a time" if own.least == own.most else ""
     watcher.note(

@@ -7,7 +7,9 @@ the recipe's layout of memory, with its gradients.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from automl_kd.config import Experiment
 from automl_kd.data import Batch, Dataset, plain_view
-from automl_kd.errors import ConfigError
+from automl_kd.errors import ConfigError, NetworkError
 from automl_kd.experiment.context import ExperimentContext
 from automl_kd.experiment.sentences import in_a_sentence
 from automl_kd.losses.cross_entropy import label_loss
@@ -23,16 +25,20 @@ from automl_kd.methods import method_type
 from automl_kd.methods.hyperparameters import domain_of, ends, methods_of
 from automl_kd.methods.logits_only import gives_logits_only
 from automl_kd.methods.schedule import INIT
+from automl_kd.models.black_box.network import BlackBox, returns_probabilities
+from automl_kd.models.costs.cost import NetworkCost, blank_inputs, count_cost, evaluating
 from automl_kd.models.features import FeatureExtractor
 from automl_kd.models.folding import fold_teacher
+from automl_kd.models.foreign.adoption import logits_of, unchecked
 from automl_kd.models.foreign.layout import lay_out
 from automl_kd.models.foreign.onednn import must_stay_contiguous
 from automl_kd.models.input_adapter import train_at
 from automl_kd.models.memory_layout import laid_out
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.teacher_mean import teacher_label
+from automl_kd.registry import PICKLED
 from automl_kd.results.units import some
-from automl_kd.spec import FRESH, FROM_TEACHER, Recipe
+from automl_kd.spec import FRESH, FROM_TEACHER, Recipe, TeacherSpec
 from automl_kd.storage.content_hash import located_path
 from automl_kd.training.trial import build_student, build_teacher, memory_format_of, start_warm
 
@@ -64,7 +70,12 @@ class Trying:
             )
         batch = self.examples()
         with torch.no_grad():
-            self.run(self.model.eval(), batch.inputs)
+            logits = self.run(self.model.eval(), batch.inputs)
+        if not self.dataset.task.labels_are_numbers and returns_probabilities(logits):
+            yield (
+                f"the {self.name} returns probabilities, as its outputs are not negative and sum to 1, and they are "
+                "taken for logits; take the softmax out of its forward function"
+            )
         if self.trained and len(batch) > 1:
             label_loss(self.run(self.model.train(), batch.inputs), batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
 
@@ -82,16 +93,8 @@ class Trying:
 
     def run(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits in single precision; `ConfigError` if it has another."""
-        try:
+        with single_precision(self.name, model):
             logits: Tensor = model(images)
-        except RuntimeError as error:
-            kinds = sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != torch.float32})
-            if kinds:
-                raise ConfigError(
-                    f"the {self.name}: weights of {kinds[0]} do not take images of float32 "
-                    f"({str(error).splitlines()[0]}); let the function that builds it end with .float()"
-                ) from error
-            raise
         if logits.dtype != torch.float32:
             raise ConfigError(
                 f"the {self.name}: the logits are {str(logits.dtype)[6:]} where float32 is wanted; "
@@ -107,6 +110,70 @@ class Trying:
         unsettle(self.model)
         if reason := fold_teacher(FeatureExtractor(self.model.eval()), inputs).reason:
             yield f"the {self.name} runs unfolded, with separate batch normalisations: {reason}"
+
+
+@contextmanager
+def single_precision(name: str, model: nn.Module) -> Iterator[None]:
+    """Inside `model` is run; `ConfigError` where it fails and has weights of another precision."""
+    try:
+        yield
+    except RuntimeError as error:
+        kinds = sorted({str(one.dtype)[6:] for one in model.parameters() if one.dtype != torch.float32})
+        if kinds:
+            raise ConfigError(
+                f"the {name}: weights of {kinds[0]} do not take images of float32 "
+                f"({str(error).splitlines()[0]}); let the function that builds it end with .float()"
+            ) from error
+        raise
+
+
+def count_teacher_cost(teacher: TeacherSpec, network: nn.Module, dataset: Dataset) -> NetworkCost:
+    """Its cost for an image of the data; `ConfigError` where its channels or outputs are not those of the data."""
+    try:
+        return count_cost(network, dataset.shape)
+    except NetworkError:
+        if teacher.checkpoint and not teacher.classes and not dataset.task.labels_are_numbers:
+            refuse_other_outputs(teacher, network, dataset)
+        raise
+    except RuntimeError as error:
+        first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
+        if first is not None and first.in_channels != dataset.shape.channels:
+            raise ConfigError(
+                f"the teacher {label_pickled(teacher.model)!r} takes images of {first.in_channels} channels, and the "
+                f"data's have {dataset.shape.channels}; let its forward function make its channels of these, as "
+                "images.expand(-1, 3, -1, -1) does of grey ones, or give the data in as many"
+            ) from error
+        raise
+
+
+def refuse_other_outputs(teacher: TeacherSpec, network: nn.Module, dataset: Dataset) -> None:
+    """`ConfigError` where it returns a number for each of more or fewer classes than the data has."""
+    with evaluating(network), torch.no_grad(), unchecked(network):
+        made = network(blank_inputs(network, dataset.shape))
+    wanted = dataset.shape.classes
+    if not isinstance(made, Tensor) or made.ndim != 2 or made.shape[1] == wanted:
+        return
+    before = "" if teacher.model.startswith(PICKLED) else "teacher."
+    remedy = f"say by {before}classes or {before}class_names which of its outputs these are"
+    raise ConfigError(
+        f"the teacher {label_pickled(teacher.model)!r} has {some(made.shape[1], 'output')}, and the data {wanted:,} "
+        f"classes; {remedy if made.shape[1] > wanted else 'give one with an output for each class'}"
+    )
+
+
+def refuse_probabilities(teacher: TeacherSpec, network: nn.Module, images: Tensor) -> None:
+    """`ConfigError` if what the network itself returns, before its adapter's choice of outputs, are no logits."""
+    kept: list[Any] = []
+    handle = network.register_forward_hook(lambda _model, _given, made: kept.append(logits_of(made)), prepend=True)
+    with evaluating(network), torch.no_grad():
+        network(images)
+    handle.remove()
+    if isinstance(kept[0], Tensor) and kept[0].ndim == 2 and returns_probabilities(kept[0]):
+        remedy = "export" if isinstance(network, BlackBox) else "give"
+        raise ConfigError(
+            f"{label_pickled(teacher.model)} returns probabilities, as its outputs are not negative and sum to 1, "
+            f"where logits were wanted; {remedy} the network without its softmax"
+        )
 
 
 def unsettle(model: nn.Module) -> None:

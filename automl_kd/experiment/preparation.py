@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,10 +17,16 @@ from automl_kd.cluster.loggers import require_loggers
 from automl_kd.config import POPULATIONS, Experiment, with_inits
 from automl_kd.data import Dataset, plain_view
 from automl_kd.errors import CheckpointError, ConfigError
-from automl_kd.experiment.black_box import check_black_box
+from automl_kd.experiment.black_box import note_black_box
 from automl_kd.experiment.context import OBJECTIVES, ExperimentContext, Roots
 from automl_kd.experiment.forecast import forecast_in_full
-from automl_kd.experiment.networks import check_networks, moving_methods
+from automl_kd.experiment.networks import (
+    check_networks,
+    count_teacher_cost,
+    moving_methods,
+    refuse_probabilities,
+    single_precision,
+)
 from automl_kd.experiment.progress.events import Watcher
 from automl_kd.experiment.progress.loading_stages import LoadingStages
 from automl_kd.experiment.proposals import Proposal, combine, require_setting
@@ -32,6 +39,8 @@ from automl_kd.export import require_export_packages
 from automl_kd.methods import dry_run_method, make_method, uses_unlabelled
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES
 from automl_kd.methods.hyperparameters import (
+    domain_of,
+    ends,
     methods_of,
     occasions,
     settle_comparison,
@@ -44,7 +53,7 @@ from automl_kd.methods.perturbed import changes_of, check_perturb, ranges_of
 from automl_kd.methods.schedule import RECIPE, options_with
 from automl_kd.models import load_space, pin_reference
 from automl_kd.models.black_box.network import BlackBox
-from automl_kd.models.costs.cost import count_cost, evaluating
+from automl_kd.models.costs.cost import evaluating
 from automl_kd.models.pickled import label_pickled
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.profiling import DeviceProfile
@@ -53,13 +62,16 @@ from automl_kd.registry import suggestion
 from automl_kd.results.store.folder import read_experiment_record
 from automl_kd.samplers import SearchObjective, make_sampler
 from automl_kd.space import InputShape, Scalar, SearchSpace
-from automl_kd.spec import DataSpec, TeacherSpec, TrialSpec
+from automl_kd.spec import DataSpec, Recipe, TeacherSpec, TrialSpec
 from automl_kd.storage.content_hash import located_path, pin
 from automl_kd.teacher_cache.plan import plan_cache, settle_outputs
 from automl_kd.training.trial import build_teacher, teacher_shape
 
 FAR_LABELS = 10.0
 """Beyond this root of their mean square numbers are refused; that of ages, 58, made trainings diverge at once."""
+
+MOST_RECIPES = 1000
+"""Recipes of a search among which one is looked for that a method can follow."""
 
 
 def prepare_experiment(experiment: Experiment, roots: Roots, watcher: Watcher) -> ExperimentContext:
@@ -241,26 +253,25 @@ def count_teacher_macs(teacher: TeacherSpec, dataset: Dataset, watcher: Watcher)
         in_a_sentence(f"teacher {label_pickled(teacher.model)!r}", teacher_shape(teacher, dataset)),
     ):
         network = build_teacher(teacher, dataset)
-        cost = count_cost(network, dataset.shape)
+        cost = count_teacher_cost(teacher, network, dataset)
     if teacher.checkpoint:
         check_weights(teacher, network, dataset, watcher)
     return cost.macs
 
 
 def check_weights(teacher: TeacherSpec, network: nn.Module, dataset: Dataset, watcher: Watcher) -> None:
-    """Load the teacher's file, note what was unwrapped, and raise an error for outputs that are not finite."""
+    """Load the teacher's file, note what was unwrapped, and raise an error for outputs that are no finite logits."""
     file = storage.local_path(teacher.checkpoint)
     if unwrapped := load_weights(network, file, teacher.weights):
         watcher.note(unwrapped)
     few = plain_view(dataset, dataset.validation, torch.arange(min(DRY_RUN_IMAGES, len(dataset.validation))))
-    with (
-        in_a_sentence(f"teacher {label_pickled(teacher.model)!r}", dataset.shape),
-        evaluating(network),
-        torch.no_grad(),
-    ):
+    name = f"teacher {label_pickled(teacher.model)!r}"
+    with in_a_sentence(name, dataset.shape), single_precision(name, network), evaluating(network), torch.no_grad():
         logits = network(few)
+    if not dataset.task.labels_are_numbers:
+        refuse_probabilities(teacher, network, few)
     if isinstance(network, BlackBox):
-        check_black_box(network, few, watcher)
+        note_black_box(network, few, watcher)
     if isinstance(logits, Tensor) and not torch.isfinite(logits).all():
         raise CheckpointError(
             f"checkpoint {file} has finite weights, but its outputs on validation images are not (NaN or "
@@ -291,10 +302,11 @@ def check_teacher_cache(experiment: Experiment) -> None:
 def check_methods(context: ExperimentContext) -> None:
     """Raise an error for feature layers, losses and files that do not fit the networks, before a teacher is trained."""
     experiment = context.experiment
-    for entry in experiment.comparison.methods:
-        changes = {RECIPE + name: value for name, value in entry.recipe.items()}
-        require_setting(experiment, Proposal(context.baseline, entry.method, entry.combinations[0]), changes)
-    for method, options in teaching_ways(experiment):
+    done: list[tuple[Recipe, str, Mapping[str, Scalar]]] = []
+    for recipe, method, options in ways_to_try(context):
+        if (recipe, method, options) in done:
+            continue
+        done.append((recipe, method, options))
         spec = TrialSpec(
             space=experiment.space,
             architecture=context.baseline,
@@ -302,13 +314,45 @@ def check_methods(context: ExperimentContext) -> None:
             options=options,
             data=experiment.data,
             teacher=experiment.teacher,
-            recipe=experiment.recipe,
+            recipe=recipe,
             seed=experiment.seed,
         )
         with in_a_sentence(f"networks of method {method!r}", context.dataset.shape):
             dry_run_method(
                 spec, context.dataset, context.trial_paths(spec, "cuda" if experiment.trial.device == "cuda" else "cpu")
             )
+
+
+def ways_to_try(context: ExperimentContext) -> Iterator[tuple[Recipe, str, Mapping[str, Scalar]]]:
+    """Every way of teaching with a recipe that it is tried by: that of its entry, or one of those that are searched.
+
+    `ConfigError` for an entry that cannot follow its recipe, and where a search has no recipe for a method.
+    """
+    experiment = context.experiment
+    for entry in experiment.comparison.methods:
+        changes = {RECIPE + name: value for name, value in entry.recipe.items()}
+        for combination in entry.combinations:
+            recipe = require_setting(experiment, Proposal(context.baseline, entry.method, combination), changes)
+            yield recipe, entry.method, combination
+    for method, options in () if experiment.comparison.methods else teaching_ways(experiment):
+        yield first_recipe(experiment, Proposal(context.baseline, method, options)), method, options
+
+
+def first_recipe(experiment: Experiment, proposal: Proposal) -> Recipe:
+    """The first recipe of a search that the method can follow: trials are refused by their own.
+
+    `ConfigError` if it is none of those at the ends of what is searched.
+    """
+    searched = {
+        name: ends(domain_of(one)) for name, one in experiment.hyperparameters.items() if name.startswith(RECIPE)
+    }
+    refused: list[ConfigError] = []
+    for values in itertools.islice(itertools.product(*searched.values()), MOST_RECIPES):
+        try:
+            return require_setting(experiment, proposal, dict(zip(searched, values, strict=True)))
+        except ConfigError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def teaching_ways(experiment: Experiment) -> Iterator[tuple[str, Mapping[str, Scalar]]]:

@@ -20,7 +20,7 @@ from automl_kd.methods.perturbed import changes_of, ranges_of
 from automl_kd.methods.recipe_fit import require_recipe
 from automl_kd.methods.schedule import INIT, RECIPE, first_changes
 from automl_kd.space import Architecture, InputShape, Parameter, Scalar, SearchSpace, Values, is_active
-from automl_kd.spec import FRESH, Schedule, Stage, schedule_text
+from automl_kd.spec import FRESH, Recipe, Schedule, Stage, schedule_text
 
 Key = tuple[str, str, str, str]
 """The identity of a proposal: the columns architecture_id, method, options_json and schedule_json of its rows."""
@@ -169,8 +169,8 @@ def split(point: Architecture, space: SearchSpace, experiment: Experiment) -> Pr
     return dataclasses.replace(found, schedule=(Stage(0.0, changes),))
 
 
-def require_setting(experiment: Experiment, proposal: Proposal, changes: Mapping[str, Scalar]) -> None:
-    """`ConfigError` for a recipe that is none, each field allowed by itself, or that the method cannot follow."""
+def require_setting(experiment: Experiment, proposal: Proposal, changes: Mapping[str, Scalar]) -> Recipe:
+    """The recipe with `changes`; `ConfigError` for one that is none, or that the method cannot follow."""
     recipe: Any = {name.removeprefix(RECIPE): value for name, value in changes.items() if name != INIT}
     try:
         held = dataclasses.replace(experiment.recipe, **recipe)
@@ -178,6 +178,7 @@ def require_setting(experiment: Experiment, proposal: Proposal, changes: Mapping
         raise ConfigError(f"recipe: {error}") from error
     require_recipe(held, proposal.made, proposal.method)
     require_data(experiment.data, held, proposal.made, proposal.method)
+    return held
 
 
 def default_teaching(experiment: Experiment) -> tuple[str, Mapping[str, Scalar]]:

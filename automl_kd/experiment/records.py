@@ -27,7 +27,7 @@ from automl_kd.results.store.config_hash import hash_config
 from automl_kd.results.store.folder import data_name
 from automl_kd.results.store.row import PRECISIONS, Point, Precision, Role, Row, TrialKind
 from automl_kd.samplers.population import Lineage
-from automl_kd.spec import FRESH, FROM_TEACHER, SETTLED, Outcome, TrialSpec, schedule_text
+from automl_kd.spec import BEGAN_FRESH, FRESH, FROM_TEACHER, SETTLED, Outcome, TrialSpec, schedule_text
 from automl_kd.storage.content_hash import located_path
 
 MEASURED_COLUMNS = [
@@ -70,9 +70,9 @@ def row_of(
         architecture_id=spec.architecture.key,
         values_json=json.dumps(spec.architecture.as_dict()),
         student=student_label(spec, folder),
-        **teaching_columns(spec),
+        **teaching_columns(spec, began_fresh=BEGAN_FRESH in outcome.metrics),
         lineage_json=json.dumps(lineage) if lineage else None,
-        ancestor_macs=ancestor_macs if spec.parent else None,
+        ancestor_macs=ancestor_macs if spec.parent and BEGAN_FRESH not in outcome.metrics else None,
         stand_in=context.experiment.stand_in.images > 0,
         dataset=known.data.name,
         metric=context.dataset.task.metric,
@@ -103,24 +103,32 @@ def outcome_columns(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def teaching_columns(spec: TrialSpec) -> dict[str, Any]:
-    """The columns that say how the student is taught, and for how long; a file that it begins with by its name."""
-    init = str(first_changes(spec.schedule).get(INIT, spec.init))
-    init = init if init in {FRESH, FROM_TEACHER} else located_path(init).name
+def teaching_columns(spec: TrialSpec, *, began_fresh: bool = False) -> dict[str, Any]:
+    """The columns that say how the student is taught, and for how long; a file that it begins with by its name.
+
+    `began_fresh`: whether nothing fitted it of what it was to begin with.
+    """
+    init = FRESH if began_fresh else wanted_init(spec)
     if spec.method in METHODS and inherits(make_method(spec.method, spec.options)):
         init = FROM_TEACHER
-    if spec.parent is not None:
-        init = "parent"
     return {
         "method": spec.method,
         "options_json": json.dumps(dict(spec.options), sort_keys=True),
         "init": None if init == FRESH else init,
-        "parent": spec.parent.key if spec.parent else None,
+        "parent": spec.parent.key if spec.parent and not began_fresh else None,
         "schedule_json": schedule_text(spec.schedule) or None,
         "seed": spec.seed,
         "epochs": spec.recipe.epochs,
         "last_epoch": spec.recipe.last_epoch,
     }
+
+
+def wanted_init(spec: TrialSpec) -> str:
+    """What the student of a trial is to begin with, as its column has it; its method may make others."""
+    if spec.parent is not None:
+        return "parent"
+    init = str(first_changes(spec.schedule).get(INIT, spec.init))
+    return init if init in {FRESH, FROM_TEACHER} else located_path(init).name
 
 
 def validation_of(context: ExperimentContext) -> dict[str, Any]:
@@ -214,6 +222,8 @@ def replay(row: Mapping[Any, Any], curve: pd.DataFrame) -> list[Metrics]:
     cost = present_values(row, ("params", "macs"))
     if row.get("precision") in PRECISIONS:
         cost["precision"] = PRECISIONS.index(row["precision"])
+    if pd.isna(row.get("init")) and wanted_init(TrialSpec.from_json(row["spec_json"])) != FRESH:
+        cost[BEGAN_FRESH] = 1.0
     names = [item.name for item in fields(Point) if item.name != "epoch"]
     *earlier, last = [{**present_values(point, names), **cost} for point in curve.to_dict("records")]
     return [*earlier, {**last, **present_values(row, [*MEASURED_COLUMNS, *COUNTED])}]

@@ -104,7 +104,7 @@ def introduction(subject: Subject) -> str:
     return (
         f"A network for {given.summary} and {given.shape.classes} classes, with "
         f"{units.format_count(size)} parameters. It was trained on {name_data_set(subject)} {by}"
-        f"{f' ({options})' if options else ''}{describe_start(spec)}{teacher}.{reached}"
+        f"{f' ({options})' if options else ''}{describe_start(subject)}{teacher}.{reached}"
     )
 
 
@@ -114,8 +114,11 @@ def recipe_of(spec: TrialSpec) -> dict[str, Scalar]:
     return {name.removeprefix(RECIPE): value for name, value in changes.items() if name.startswith(RECIPE)}
 
 
-def describe_start(spec: TrialSpec) -> str:
-    """What it began with; empty for drawn weights."""
+def describe_start(subject: Subject) -> str:
+    """What it began with; empty for drawn weights, as where nothing of others fits it."""
+    spec = subject.spec
+    if "init" in subject.row and not isinstance(subject.row["init"], str):
+        return ""
     begun = str(first_changes(spec.schedule).get(INIT, spec.init))
     if begun == FROM_TEACHER and spec.teacher:
         return f" from the weights of {teacher_label(spec.teacher)}"

@@ -25,6 +25,7 @@ from automl_kd.methods.from_file import FromFile
 from automl_kd.methods.kd import PlainKD as KD  # noqa: N814 - its public name
 from automl_kd.methods.lkd.method import LKD
 from automl_kd.methods.logits_only import require_more_than_logits
+from automl_kd.methods.own_method import require_usable
 from automl_kd.methods.prokt.method import ProKT
 from automl_kd.methods.recipe_fit import require_recipe
 from automl_kd.methods.schedule import follow
@@ -135,6 +136,8 @@ def pin_files(method: Method) -> Method:
 def dry_run_method(spec: TrialSpec, dataset: Dataset, paths: TrialPaths) -> None:
     """Raise an `AutoMLKDError` for a trial that is known to fail, before its teacher is trained. Writes nothing."""
     method = make_method(spec.method, spec.options)
+    if spec.method not in METHODS and spec.method != FROM_FILE:
+        require_usable(method, spec.method)
     require_recipe(spec.recipe, method, spec.method)
     require_data(spec.data, spec.recipe, method, spec.method)
     if getattr(method, "moves_teacher", False):

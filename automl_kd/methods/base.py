@@ -16,7 +16,7 @@ from automl_kd.methods.model_card import write_card
 from automl_kd.models.costs.latency import measure_latency
 from automl_kd.models.costs.outline import outline
 from automl_kd.results.store.row import PRECISIONS
-from automl_kd.spec import REMARK_FILE, Report, TrialPaths, TrialSpec
+from automl_kd.spec import BEGAN_FRESH, REMARK_FILE, Report, TrialPaths, TrialSpec
 from automl_kd.training.evaluate import precision_of
 from automl_kd.training.loop import fit_student
 from automl_kd.training.training_run import OwnStep, TrainingObjective
@@ -122,7 +122,8 @@ def train(
     `remark`: asked when the training has ended for what the method has to say of its own search, a sentence or nothing.
     `macs_per_image`: the method's cost of one training image. Every report carries params, macs (one forward pass of
     one image) and train_macs (all passes so far, as if none had been read from the cache), with a cache or streamed
-    images also what is `EPOCH_COUNTS` so far, and the place of the precision in `PRECISIONS`; the last one also the
+    images also what is `EPOCH_COUNTS` so far, `BEGAN_FRESH` where that is so, and the place of the precision in
+    `PRECISIONS`; the last one also the
     latency of one image on the trial's device, measured beside whatever else runs there.
     """
     spec, dataset = context.spec, context.dataset
@@ -130,13 +131,14 @@ def train(
     images = len(dataset.train)
 
     passes: dict[str, float] = {}
+    begun = {BEGAN_FRESH: 1.0} if context.start_remark else {}
     precision = PRECISIONS.index(precision_of(context.student, dataset.train.labels.device, spec.recipe))
 
     def measured(metrics: Mapping[str, float], *, epoch: int) -> None:
         train_macs = spec.recipe.epochs_done(epoch, images) * epoch_macs
         spent = {"params": context.cost.params, "macs": context.cost.macs, "train_macs": train_macs}
         passes.update({name: passes.get(name, 0) + metrics[name] for name in EPOCH_COUNTS if name in metrics})
-        report({**metrics, **spent, "precision": precision, **passes}, epoch=epoch)
+        report({**metrics, **spent, **begun, "precision": precision, **passes}, epoch=epoch)
 
     fit_student(
         context.student,
@@ -157,7 +159,7 @@ def train(
 
 def hand_over(context: TrialContext, remark: Callable[[], str] = str) -> Mapping[str, float]:
     """Describe the trained student beside its weights and measure its latency, in the main process alone."""
-    said = remark()
+    said = "; ".join(one for one in (context.start_remark, remark()) if one)
     if not distributed.is_main_process():
         return {}
     if said:

@@ -22,6 +22,7 @@ from automl_kd.spec.roles import (
     ReadingName,
 )
 from automl_kd.spec.running import (
+    BEGAN_FRESH,
     INT8_ACCURACY,
     REMARK_FILE,
     SETTLED,
@@ -59,6 +60,7 @@ from automl_kd.spec.trial import (
 
 __all__ = [
     "BASELINE_ROLES",
+    "BEGAN_FRESH",
     "BLACK_BOX",
     "FINAL_ROLES",
     "FOLDERS",

@@ -41,6 +41,9 @@ class TrialPaths:
 REMARK_FILE = "remark.txt"
 """In a trial's folder: what its method has to say of its own search, in a sentence; absent where that is nothing."""
 
+BEGAN_FRESH = "began_fresh"
+"""The metric of a trial whose student began with drawn weights, as nothing of its parent's or `init`'s fits it."""
+
 INT8_ACCURACY = "int8_val_accuracy"
 """The metric that `TrialPaths.int8` adds. A complete trial lacks it where its student could not be quantised."""
 
@@ -58,7 +61,7 @@ class Outcome:
 
     "stopped": the scheduler ended it early; "failed": `error` is the reason, `failure_kind` its kind. `note`: what else
     to tell the user of it, in a sentence; it is not recorded. `remark`: what the method says of its own search, as that
-    it found nothing, in a sentence; it is.
+    it found nothing, or the trial of its student's start, in a sentence; it is.
     """
 
     status: Literal["complete", "stopped", "failed"]

@@ -24,7 +24,7 @@ from automl_kd.models.text.bilstm import Bilstm
 from automl_kd.models.text.warm_start import take_text_weights
 from automl_kd.models.warm_start.from_file import take_file
 from automl_kd.models.warm_start.slices import take_weights
-from automl_kd.models.warm_start.started import WarmStart
+from automl_kd.models.warm_start.started import NothingToTakeError, WarmStart
 from automl_kd.models.warm_start.student_form import as_student
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.seeds import derive
@@ -71,13 +71,17 @@ PASSES = ("teacher_passes", "teacher_passes_saved", "teacher_passes_unkept", "te
 
 @dataclass(frozen=True, eq=False)
 class TrialContext:
-    """A trial's images and its fresh student on the device. `cache_stats`: of all its teacher's passes."""
+    """A trial's images and its fresh student on the device. `cache_stats`: of all its teacher's passes.
+
+    `start_remark`: why the student begins with drawn weights where others were to be taken over; else empty.
+    """
 
     spec: TrialSpec
     paths: TrialPaths
     dataset: Dataset
     student: nn.Module
     cache_stats: CacheStats = field(default_factory=CacheStats)
+    start_remark: str = ""
 
     @cached_property
     def cost(self) -> NetworkCost:
@@ -93,24 +97,38 @@ class TrialContext:
 
 
 def prepare_trial(spec: TrialSpec, paths: TrialPaths, *, transfer: bool = False) -> TrialContext:
-    """`transfer`: whether the method can learn from images without labels, which are then among the training images."""
+    """`transfer`: whether the method can learn from images without labels, which are then among the training images.
+
+    Where nothing fits the student of what it is to begin with, it begins fresh.
+    """
     dataset = load_dataset(spec.data, paths.data, paths.device, paths.loader)
     dataset = dataset.for_transfer if transfer else dataset
     student = build_student(load_space(spec.space), spec.architecture, dataset, derive(spec.seed, "student") % 2**32)
     train_at(student, spec.recipe.train_resolution)
+    remark = ""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            if spec.parent is not None:
+                take_weights(student, read_parent_network(spec, paths, dataset), dataset.shape)
+            elif spec.init != FRESH:
+                start_warm(student, spec.init, dataset, lambda: read_teacher_network(spec, paths, dataset))
+    except NothingToTakeError:
+        remark = f"a student that nothing of {name_start(spec)} fits began with drawn weights"
+    placed = to_trial_device(student, spec, paths, dataset.shape)
+    return TrialContext(spec, paths, dataset, placed, start_remark=remark)
+
+
+def name_start(spec: TrialSpec) -> str:
+    """Whose weights a student is to begin with, in words."""
     if spec.parent is not None:
-        with torch.random.fork_rng(devices=[]):
-            take_weights(student, read_parent_network(spec, paths, dataset), dataset.shape)
-    elif spec.init != FRESH:
-        with torch.random.fork_rng(devices=[]):
-            start_warm(student, spec.init, dataset, lambda: read_teacher_network(spec, paths, dataset))
-    return TrialContext(spec, paths, dataset, to_trial_device(student, spec, paths, dataset.shape))
+        return "its parent's weights"
+    return "the teacher's weights" if spec.init == FROM_TEACHER else f"the weights in {located_path(spec.init).name}"
 
 
 def start_warm(student: nn.Module, init: str, dataset: Dataset, teacher: Callable[[], nn.Module]) -> WarmStart:
     """Overwrite in place what `init` has for the student, which like what `teacher` returns is on the processor.
 
-    `ConfigError` or `CheckpointError` if that is nothing, or cannot be read.
+    `NothingToTakeError` if that is nothing, `CheckpointError` if it cannot be read.
     """
     if init != FROM_TEACHER:
         return take_file(student, located_path(init), dataset.shape)

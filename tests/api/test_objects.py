@@ -48,6 +48,16 @@ def test_a_network_comes_back_with_its_weights(tmp_path):
     assert model_label(name) == "Net"
 
 
+def test_a_network_of_half_precision_is_kept_in_single_precision(tmp_path):
+    given = objects.teacher().half()
+    name, weights = name_network(given, tmp_path)
+    made, state = build_model(name, tiny.SHAPE), torch.load(weights, weights_only=True)
+    assert {one.dtype for one in made.state_dict().values()} == {torch.float32, torch.int64}
+    assert all(torch.equal(value, state[key]) for key, value in made.state_dict().items())
+    assert made(torch.zeros(2, 1, 8, 8)).dtype == torch.float32
+    assert given.classifier.weight.dtype == torch.float16
+
+
 def test_the_identity_follows_weights_attributes_and_source(monkeypatch):
     plain, other = objects.teacher(), objects.teacher()
     assert identity_of(plain) == identity_of(other)

@@ -55,7 +55,7 @@ def train(one: Assignment, on_epoch: Callable[..., None]) -> Live:
 
     def report(metrics: Mapping[str, float], *, epoch: int) -> None:
         whole = complete_report(one, metrics, epoch)
-        live.note = whole.get("note", "")
+        live.note, live.remark = whole.get("note", ""), whole.get("remark", "")
         record(own_metrics(whole), epoch)
 
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
+from torch import nn
 
 from automl_kd.config import ComparisonSection, Experiment, MethodEntry, StudentSection
 from automl_kd.errors import ConfigError
@@ -13,6 +15,8 @@ from automl_kd.experiment.context import Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
 from automl_kd.models.weights.checkpoint import save_weights
+from automl_kd.registry import load_reference
+from automl_kd.space import InputShape
 from automl_kd.spec import TeacherSpec
 from tests import strange, tiny
 
@@ -161,3 +165,65 @@ def test_several_teachers_have_no_layers_to_begin_with(tmp_path):
     expected = r'^student\.init = "teacher" takes layers of the teacher, and .* are several networks; set student.init'
     with pytest.raises(ConfigError, match=expected):
         noted(tmp_path, tiny.experiment(method="kd", teacher=both, student=WARM))
+
+
+def softened(shape: InputShape) -> nn.Module:
+    return nn.Sequential(tiny.Net(shape, 6), nn.Softmax(1))
+
+
+def logarithmic(shape: InputShape) -> nn.Module:
+    return nn.Sequential(tiny.Net(shape, 6), nn.LogSoftmax(1))
+
+
+def half(shape: InputShape) -> nn.Module:
+    return tiny.Net(shape, 6).half()
+
+
+def five_classes(shape: InputShape) -> nn.Module:
+    return tiny.Net(dataclasses.replace(shape, classes=5), 6)
+
+
+def one_output(shape: InputShape) -> nn.Module:
+    return tiny.Net(dataclasses.replace(shape, classes=1), 6)
+
+
+def colours_alone(shape: InputShape) -> nn.Module:
+    return tiny.Net(dataclasses.replace(shape, channels=3), 6)
+
+
+def weighted(root: Path, name: str, **described: Any) -> TeacherSpec:
+    """A teacher of this file that brings its weights."""
+    reference = f"{__name__}:{name}"
+    shape = dataclasses.replace(tiny.SHAPE, classes=described.get("total_classes", tiny.SHAPE.classes))
+    save_weights(load_reference(reference)(shape), root / f"{name}.pt")
+    return TeacherSpec(model=reference, checkpoint=str(root / f"{name}.pt"), **described)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"classes": (4, 0, 2), "total_classes": 5}])
+def test_a_teacher_whose_probabilities_would_teach_as_logits_is_refused(tmp_path, chosen: dict[str, Any]):
+    expected = (
+        r"softened returns probabilities, as its outputs are not negative and sum to 1, .*; give the network with"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        noted(tmp_path, tiny.experiment(method="kd", teacher=weighted(tmp_path, "softened", **chosen)))
+    assert noted(tmp_path, tiny.experiment(method="kd", teacher=weighted(tmp_path, "logarithmic", **chosen))) == []
+
+
+def test_probabilities_of_what_is_trained_here_are_noted(tmp_path):
+    trained = TeacherSpec(model=f"{__name__}:softened", recipe=tiny.TEACHER.recipe)
+    (note,) = noted(tmp_path, tiny.experiment(method="kd", teacher=trained))
+    assert note.startswith(f"the teacher '{__name__}:softened' returns probabilities, as its outputs")
+
+
+REFUSED_WITH_WEIGHTS = {
+    "half": r": weights of float16 do not take images of float32 \(.*\); .* end with .float\(\)$",
+    "five_classes": r" has 5 outputs, and the data 3 classes; say by teacher.classes or teacher.class_names which of ",
+    "one_output": r" has 1 output, and the data 3 classes; give one with an output for each class$",
+    "colours_alone": r" takes images of 3 channels, and the data's have 1; let its forward function make its channels",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_WITH_WEIGHTS)
+def test_what_a_teacher_with_weights_has_otherwise_is_named(tmp_path, name: str):
+    with pytest.raises(ConfigError, match=rf"^the teacher '{__name__}:{name}'{REFUSED_WITH_WEIGHTS[name]}"):
+        noted(tmp_path, tiny.experiment(method="kd", teacher=weighted(tmp_path, name)))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from automl_kd.errors import CheckpointError, ConfigError
+from automl_kd.errors import ConfigError
 from automl_kd.models import build_model
 from automl_kd.models.foreign.adoption import adopt
 from automl_kd.models.imagenet.mobile import MobileNet
@@ -20,6 +20,7 @@ from automl_kd.models.warm_start.alignment import align
 from automl_kd.models.warm_start.from_file import take_file
 from automl_kd.models.warm_start.layers import block_of, layers_in_order
 from automl_kd.models.warm_start.slices import take_weights
+from automl_kd.models.warm_start.started import NothingToTakeError
 from automl_kd.models.warm_start.student_form import as_student
 from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import InputShape
@@ -238,5 +239,7 @@ def test_a_classifier_of_other_classes_stays_fresh(tmp_path: Path):
 
 def test_weights_of_another_family_are_refused(tmp_path: Path):
     save_weights(trained("vgg8"), tmp_path / "weights.pt")
-    with pytest.raises(CheckpointError, match=r"^student\.init: .*weights\.pt holds weights of another family: \d+ of"):
+    with pytest.raises(
+        NothingToTakeError, match=r"^student\.init: .*weights\.pt holds weights of another family: \d+ of"
+    ):
         take_file(fresh("resnet8"), tmp_path / "weights.pt", SHAPE)

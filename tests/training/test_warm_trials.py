@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,17 @@ from automl_kd.methods import run_trial
 from automl_kd.methods.model_card import load_trained_student
 from automl_kd.models.weights.checkpoint import digest_file, save_weights
 from automl_kd.space import Architecture, InputShape
-from automl_kd.spec import FROM_TEACHER, Preprocessing, Recipe, TeacherSpec, TrialSpec
+from automl_kd.spec import (
+    BEGAN_FRESH,
+    FROM_TEACHER,
+    REMARK_FILE,
+    Parent,
+    Preprocessing,
+    Recipe,
+    TeacherSpec,
+    TrialPaths,
+    TrialSpec,
+)
 from automl_kd.storage.content_hash import pin
 from automl_kd.training import loop
 from automl_kd.training.trial import prepare_trial
@@ -63,6 +74,49 @@ def test_a_broken_warm_trial_continues_to_the_same_student(tmp_path, monkeypatch
         run_trial(spec, tiny.Recorder(stop=2), broken)
     run_trial(spec, tiny.Recorder(), broken)
     assert all(value.equal(weights_of(broken)[name]) for name, value in weights_of(whole).items())
+
+
+def begun_of(root: Path, begins_with: str, kernel: int) -> tuple[TrialSpec, TrialPaths]:
+    """A trial that is to begin with the teacher's or with its parent's weights, or that begins fresh."""
+    spec = tiny.taught(root, "kd", space="tests.tiny:KERNELS", architecture=Architecture.of({"kernel": kernel}))
+    paths = tiny.place(root, spec)
+    if begins_with == "parent":
+        first = Architecture.of({"kernel": 3})
+        save_weights(tiny.build_kernel(first.as_dict(), tiny.SHAPE), root / "parent.pt")
+        spec = dataclasses.replace(spec, parent=Parent("a" * 16, first))
+        paths = dataclasses.replace(tiny.place(root, spec), parent=root / "parent.pt")
+    if begins_with == "teacher":
+        spec = dataclasses.replace(spec, init=FROM_TEACHER)
+        paths = tiny.place(root, spec)
+    return spec, paths
+
+
+@pytest.mark.parametrize("begins_with", ["teacher", "parent"])
+def test_a_student_that_nothing_fits_begins_fresh_and_says_so(tmp_path, monkeypatch, begins_with):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    fresh = prepare_trial(*begun_of(tmp_path, "fresh", 5)).student.state_dict()
+    spec, paths = begun_of(tmp_path, begins_with, 5)
+    begun = prepare_trial(spec, paths)
+    assert all(value.equal(fresh[name]) for name, value in begun.student.state_dict().items())
+    run_trial(spec, seen := tiny.Recorder(), paths)
+    assert all(metrics[BEGAN_FRESH] == 1 for metrics in seen.seen.values())
+    giver = "its parent's" if begins_with == "parent" else "the teacher's"
+    expected = f"a student that nothing of {giver} weights fits began with drawn weights"
+    assert (paths.trial / REMARK_FILE).read_text() == expected
+
+    broken = dataclasses.replace(paths, trial=tmp_path / "broken")
+    with pytest.raises(StopTrial):
+        run_trial(spec, tiny.Recorder(stop=2), broken)
+    run_trial(spec, tiny.Recorder(), broken)
+    assert all(value.equal(weights_of(broken)[name]) for name, value in weights_of(paths).items())
+
+
+@pytest.mark.parametrize("begins_with", ["teacher", "parent"])
+def test_a_student_that_something_fits_says_nothing(tmp_path, begins_with):
+    spec, paths = begun_of(tmp_path, begins_with, 3)
+    run_trial(spec, seen := tiny.Recorder(), paths)
+    assert not any(BEGAN_FRESH in metrics for metrics in seen.seen.values())
+    assert not (paths.trial / REMARK_FILE).exists()
 
 
 def own_teacher(tmp_path) -> TeacherSpec:

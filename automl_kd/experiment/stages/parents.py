@@ -19,7 +19,7 @@ import pandas as pd
 from automl_kd import files, storage
 from automl_kd.errors import ResultError
 from automl_kd.space import Architecture
-from automl_kd.spec import Outcome, Parent, TrialSpec, read_parent
+from automl_kd.spec import BEGAN_FRESH, Outcome, Parent, TrialSpec, read_parent
 
 FILE = "parents.jsonl"
 
@@ -79,8 +79,8 @@ class Parents:
         """Only a trial that came to its end has left weights."""
         if outcome.status == "complete":
             accuracy, own = outcome.metrics["val_accuracy"], outcome.metrics.get("train_macs", 0.0)
-            parent = Parent(spec.key, spec.architecture)
-            self.trained[spec.key] = Trained(index, parent, accuracy, own + self.ancestor_macs(spec))
+            before = 0.0 if BEGAN_FRESH in outcome.metrics else self.ancestor_macs(spec)
+            self.trained[spec.key] = Trained(index, Parent(spec.key, spec.architecture), accuracy, own + before)
 
 
 def differing_values(one: Architecture, other: Architecture) -> int:

@@ -10,7 +10,8 @@ from copy import deepcopy
 from automl_kd.bilevel.base import leaves
 from automl_kd.data import Batch
 from automl_kd.losses.base import Example, sum_of_terms
-from automl_kd.losses.learned.loss import Learned, Phi
+from automl_kd.losses.learned.loss import HIDDEN_WIDTH, Learned, LossLayout, Phi
+from automl_kd.losses.learned.start import FIT_BATCH, FIT_CLASSES, FIT_STEPS
 from automl_kd.methods.base import STEP
 from automl_kd.methods.weighted_losses import first
 from automl_kd.models.costs.multiply_adds import counting
@@ -32,6 +33,18 @@ def update_macs(student: int, loss: int, *, look_ahead: int, ratio: int, anchore
     anchor = student + STEP * loss if anchored else 0
     before = ratio * student  # the held-out loss without the step, which tells whether the step is valid
     return inner + ratio * STEP * student + before + anchor
+
+
+def start_macs(layout: LossLayout) -> int:
+    """Of fitting the free form to plain distillation before the training; 0 where nothing is fitted (`start.py`).
+
+    In each step a pass over the batch's values, and the backward pass through all layers but into the inputs.
+    """
+    inputs = layout.networks().get("logits", 0) if layout.form == "free" else 0
+    if not inputs:
+        return 0
+    first_layer, others = inputs * HIDDEN_WIDTH, HIDDEN_WIDTH * HIDDEN_WIDTH + HIDDEN_WIDTH
+    return FIT_STEPS * FIT_BATCH * FIT_CLASSES * ((STEP - 1) * first_layer + STEP * others)
 
 
 def learned_loss_macs(learned: Learned, example: Example, batch: Batch, phi: Phi) -> int:

@@ -10,6 +10,7 @@ their defaults a reconstruction. Our decisions: `methods/lkd/meta_trainer.py`, `
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
@@ -35,7 +36,7 @@ from automl_kd.methods.base import (
     train,
 )
 from automl_kd.methods.dry_run import DRY_RUN_IMAGES, open_extractors
-from automl_kd.methods.lkd.cost import learned_loss_macs, update_macs
+from automl_kd.methods.lkd.cost import learned_loss_macs, start_macs, update_macs
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
 from automl_kd.methods.lkd.meta_trainer import MetaSchedule, MetaTrainer, Reach
 from automl_kd.methods.lkd.past_students import KeepPolicy, Sampling
@@ -179,9 +180,8 @@ class LKD:
             example, batch = first_look(context, student, teacher_network)
             own = learned_loss_macs(self.made(context, example), example, batch, self.start(context))
         count = self.learning_macs if joint else self.macs
-        return CostEstimate.of(
-            context, round(count(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own))
-        )
+        each = count(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own)
+        return CostEstimate.of(context, round(each + self.start_share(context)))
 
     def __call__(self, spec: TrialSpec, report: Report, paths: TrialPaths) -> None:
         context = prepare_trial(spec, paths)
@@ -208,6 +208,18 @@ class LKD:
         like = next(context.student.parameters())
         found = initial_phi(self.layout, self.temperature, seed=derive(context.spec.seed, "phi"))
         return {name: value.to(like) for name, value in found.items()}
+
+    def timed_start(self, context: TrialContext, report: Report) -> tuple[Phi, Report]:
+        """What the loss begins with, and `report` with the seconds that fitting it took, where it is fitted."""
+        begun = time.perf_counter()
+        found = self.start(context)
+        taken = {"seconds": time.perf_counter() - begun} if self.start_share(context) else {}
+        return found, after_search(report, taken)
+
+    def start_share(self, context: TrialContext) -> float:
+        """Multiply-adds of fitting the free form before the training, for each image that the whole run sees."""
+        images = len(context.dataset.train)
+        return 0.0 if self.loss else start_macs(self.layout) / (context.spec.recipe.passes(images) * images)
 
     def search(self, context: TrialContext, teacher: nn.Module) -> tuple[LearnedLoss, str, dict[str, float]]:
         """Learn the loss with a student that is thrown away, in a folder of its own; and what that took.
@@ -243,7 +255,7 @@ class LKD:
             self.feature_extractor(teacher, "teacher") as teacher_network,
         ):
             example, batch = first_look(context, student, teacher_network)
-            learned, phi = self.made(context, example), self.start(context)
+            learned, (phi, report) = self.made(context, example), self.timed_start(context, report)
             meta_data = MetaData(
                 student, teacher_outputs(context, teacher_network), dataset, held, spec.recipe, spec.seed
             )
@@ -270,7 +282,7 @@ class LKD:
                     context,
                     meta_trainer,
                     report,
-                    macs_per_image=round(cost),
+                    macs_per_image=round(cost + self.start_share(context)),
                     loss_modules=meta_trainer,
                     remark=meta_trainer.remark,
                 )
@@ -296,7 +308,8 @@ class LKD:
                 return terms
 
             own = learned_loss_macs(learned, example, first_batch, found.phi)
-            cost = self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own)
+            each = self.macs(context.training_macs, count_cost(teacher, context.dataset.shape).macs, own)
+            cost = round(each + self.start_share(context))
             train(context, objective, report, macs_per_image=cost, loss_modules=learned, remark=lambda: remark)
 
     def feature_extractor(self, model: nn.Module, side: Literal["student", "teacher"]) -> FeatureExtractor:

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from automl_kd.errors import CheckpointError
 from automl_kd.models.warm_start.slices import silence_blocks, traced
-from automl_kd.models.warm_start.started import WarmStart
+from automl_kd.models.warm_start.started import NothingToTakeError, WarmStart
 from automl_kd.models.weights.checkpoint import matches_in
 from automl_kd.models.weights.fit import check_values
 from automl_kd.registry import name_type
@@ -25,8 +24,9 @@ def take_file(student: nn.Module, path: Path, shape: InputShape) -> WarmStart:
 
     Of a wider tensor the first channels are taken, of a narrower one the student's first are filled. A classifier of
     other classes keeps its drawn weights, and blocks that the file lacks begin as identities. `shape`: of the images of
-    a batch. `CheckpointError` for a file that cannot be read, holds values that are not finite, or has fewer than half
-    of the names of the student, if that is the smaller of the two, or else the student of its.
+    a batch. `CheckpointError` for a file that cannot be read or holds values that are not finite; `NothingToTakeError`
+    for one that has fewer than half of the names of the student, if that is the smaller of the two, or else the student
+    of its.
     """
     own = student.state_dict()
     found = max(matches_in(path, own), key=lambda one: len(one.found))
@@ -36,7 +36,7 @@ def take_file(student: nn.Module, path: Path, shape: InputShape) -> WarmStart:
     theirs = {name: value for name, value in theirs.items() if name not in classifier}
     fewer = min(len(own), len(found.found) + len(found.surplus)) - len(classifier)
     if len(theirs) < LEAST_SHARE * fewer:
-        raise CheckpointError(
+        raise NothingToTakeError(
             f"student.init: {path} holds weights of another family: {len(theirs)} of the {len(own)} tensors of the "
             f"student, {name_type(student)}, are in it under their names; name a file of the same model, or take "
             "'teacher' or 'fresh'"

@@ -22,7 +22,7 @@ from automl_kd.models.pruning.magnitude import channel_norms
 from automl_kd.models.pruning.tracing import trace
 from automl_kd.models.warm_start.alignment import align
 from automl_kd.models.warm_start.layers import NORM_LAYERS, RoleLayer, layers_in_order
-from automl_kd.models.warm_start.started import WarmStart
+from automl_kd.models.warm_start.started import NothingToTakeError, WarmStart
 from automl_kd.registry import name_type
 from automl_kd.space import InputShape
 
@@ -64,7 +64,7 @@ def take_weights(student: nn.Module, trained: nn.Module, shape: InputShape) -> W
     """Overwrite in place what of `student` has a counterpart in `trained`; both on the processor.
 
     `shape`: of the images of a batch, which either makes its own of. Layers are paired by what they do and where they
-    stand (`align`). `ConfigError` if no layer of more than a normalisation has a counterpart.
+    stand (`align`). `NothingToTakeError` if no layer of more than a normalisation has a counterpart.
     """
     own, theirs = layers_in_order(student, shape), layers_in_order(trained, shape)
     pairs = align(own, theirs)
@@ -93,7 +93,7 @@ def count(model: nn.Module) -> int:
 def require_some(own: Sequence[RoleLayer], pairs: Mapping[str, str], student: nn.Module, trained: nn.Module) -> None:
     mixing = [layer.name for layer in own if layer.mixes]
     if not any(name in pairs for name in mixing[:-1]):  # classifiers are alike in any two networks
-        raise ConfigError(
+        raise NothingToTakeError(
             f"student.init: no layer of the student, {name_type(student)}, does what one of the "
             f"{type(trained).__name__} does that it would begin with (the same kernel and stride at the same "
             'resolution); choose a student of the same family, or set student.init = "fresh"'

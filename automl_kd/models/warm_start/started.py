@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from automl_kd.errors import ConfigError
+
+
+class NothingToTakeError(ConfigError):
+    """Of the weights that a student would begin with none has a counterpart in it; it is as it was."""
+
 
 @dataclass(frozen=True)
 class WarmStart:

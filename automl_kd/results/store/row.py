@@ -40,7 +40,7 @@ class Row:
     for, one of `FINAL_ROLES`; in a comparison the method's name there, also in "choice". One trial that stands
     for two roles has a row for each.
     `failure_kind`: of what kind the `error` of a failed trial is. `remark`: what the method says of its own search, as
-    that it found nothing, in a sentence.
+    that it found nothing, or that nothing fitted the student of what it was to begin with, in a sentence.
     `compute_fraction`: in a comparison of methods, the fraction of its full compute that the trial was given.
     `readings_json`: of a final, {reading: fraction of what is equal} for those of `READINGS` that it serves; None in
     rows of earlier versions, which knew "compute" alone.

@@ -28,6 +28,7 @@ from automl_kd.spec import Outcome, Parent, TrialSpec
 from automl_kd.training.trial import build_student, prepare_trial
 from tests import tiny
 from tests.experiment.session import Broken, carry_through
+from tests.experiment.test_networks import Notes
 
 
 def spec_of(**values: int) -> TrialSpec:
@@ -108,6 +109,28 @@ def test_a_search_hands_weights_on_and_says_whose_they_were(tmp_path):
     take_weights(fresh, giver, context.dataset.shape)
     for name, value in fresh.state_dict().items():
         assert torch.equal(value, begun.state_dict()[name]), name
+
+
+def test_a_student_that_nothing_fits_is_recorded_as_fresh(tmp_path):
+    search = SearchSection(sampler="evolution", options={"population": 2}, trials=2, scheduler="none", inherit=True)
+    described = tiny.experiment(search=search, method="scratch", space="tests.tiny:KERNELS")
+    context = prepare_experiment(described, Roots(results=tmp_path / "results", data=tmp_path), notes := Notes())
+    open_folder(context.folder, to_record(context.experiment))
+    carry_through(Searching(context))
+    rows = context.table.read().set_index("proposal")
+    assert rows["architecture_id"].nunique() == 2
+    assert rows[["init", "parent", "ancestor_macs"]].isna().all(axis=None)
+    remark = "a student that nothing of its parent's weights fits began with drawn weights"
+    assert [None if pd.isna(one) else one for one in rows["remark"].sort_index()] == [None, remark]
+    assert notes.said.count(remark) == 1
+    spec = TrialSpec.from_json(rows["spec_json"][1])
+    assert spec.parent is not None
+
+    again = Searching(context)
+    carry_through(again)
+    assert again.parents is not None
+    assert again.parents.trained[spec.key].macs == rows["train_macs"][1]
+    assert context.table.read().set_index("proposal")["init"].isna().all()
 
 
 def test_a_search_broken_off_anywhere_ends_with_the_same_students(tmp_path):

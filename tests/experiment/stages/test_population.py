@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from automl_kd import experiment as stages
-from automl_kd.config import Finalists, Range, SearchSection, loads, to_record
+from automl_kd.config import Finalists, Range, SearchSection, StudentSection, loads, to_record
 from automl_kd.errors import ConfigError, ResultError
 from automl_kd.experiment import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent, TrialStatus
-from automl_kd.experiment.stages.finals import final_spec, shortlist
+from automl_kd.experiment.proposals import by_labels_alone
+from automl_kd.experiment.stages.finals import PROPOSAL_COLUMNS, final_spec, line_up, proposal_of, shortlist
 from automl_kd.experiment.stages.lengths import Length
 from automl_kd.experiment.stages.population import Population
 from automl_kd.methods import run_trial
+from automl_kd.methods.schedule import schedule_parts
 from automl_kd.results.store.folder import open_folder
 from automl_kd.space import Architecture
 from automl_kd.spec import Recipe, TrialSpec, read_schedule
@@ -147,6 +149,33 @@ def test_the_schedule_found_is_trained_again_with_other_seeds_and_lengths(done):
     spec = final_spec(done, best, Length(3), seed=7)
     assert (spec.schedule, spec.recipe.epochs, spec.seed) == (best.schedule, 3, 7)
     assert best.schedule == read_schedule(best.key[3])
+
+
+def rates(spec: TrialSpec) -> list[tuple[float, float]]:
+    """Peak rate and weight decay in each of a hundred epochs."""
+    long = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=100, last_epoch=1.0))
+    found: list[tuple[float, float]] = []
+    for part in schedule_parts(long):
+        found += [(part.spec.recipe.lr, part.spec.recipe.weight_decay)] * (part.last - len(found))
+    return found
+
+
+def test_the_found_student_without_its_teacher_follows_the_found_rates_over_the_run(done):
+    begun = dataclasses.replace(done.experiment, student=StudentSection(init="teacher"))
+    rows = done.table.read()
+    changing = []
+    for _, row in rows[rows["trial_kind"] == "search"].iterrows():
+        found = proposal_of(*(row[name] for name in PROPOSAL_COLUMNS))
+        labels = by_labels_alone(begun, found)
+        assert labels is not None
+        by_role = {one.role: one for one in line_up(done, found)}
+        specs = [final_spec(done, one.proposal, one.length, 0) for one in by_role.values() if "found" in one.role]
+        assert len(specs) == 2
+        wanted = rates(final_spec(done, found, Length(5), 0))
+        assert all(rates(one) == wanted for one in [*specs, final_spec(done, labels, Length(5), 0)])
+        assert by_role["found-scratch"].proposal.method == labels.method == "scratch"
+        changing.append(len(set(wanted)))
+    assert max(changing) > 2  # more than one change on the way
 
 
 def test_members_that_fail_are_recorded_once_and_the_others_go_on(tmp_path):

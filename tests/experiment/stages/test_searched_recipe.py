@@ -11,6 +11,7 @@ import torch
 
 from automl_kd.config import ComparisonSection, Finalists, MethodEntry, Range, SearchSection
 from automl_kd.errors import ConfigError
+from automl_kd.experiment import preparation
 from automl_kd.experiment.context import ExperimentContext, Roots
 from automl_kd.experiment.preparation import prepare_experiment
 from automl_kd.experiment.progress.events import Silent
@@ -164,3 +165,48 @@ def test_an_entry_with_a_recipe_that_does_not_fit_is_a_sentence(tmp_path, recipe
     entries = (MethodEntry(name="kd", method="kd"), MethodEntry(name="b", method=method, recipe=recipe))
     with pytest.raises(ConfigError, match=said):
         opened(tmp_path, search=SearchSection(), **compared(*entries))
+
+
+def test_a_method_is_tried_by_the_recipe_of_its_entry(tmp_path):
+    mixed = dataclasses.replace(tiny.RECIPE, mixup=0.2)
+    plain = MethodEntry(name="kd", method="kd")
+    dkd = MethodEntry(name="b", method="weighted_losses", options={"losses": "dkd"}, recipe={"mixup": 0.0})
+    opened(tmp_path, search=SearchSection(), recipe=mixed, **compared(plain, dkd))
+    without = dataclasses.replace(dkd, recipe={})
+    with pytest.raises(ConfigError, match="loss 'dkd' needs one label for each image"):
+        opened(tmp_path, search=SearchSection(), recipe=mixed, **compared(plain, without))
+
+
+def test_every_combination_of_a_grid_is_tried_by_the_recipe_of_its_entry(tmp_path):
+    entry = MethodEntry(name="b", method="weighted_losses", grid={"losses": ("kd", "dkd")}, recipe={"mixup": 0.2})
+    with pytest.raises(ConfigError, match="loss 'dkd' needs one label for each image"):
+        opened(tmp_path, search=SearchSection(), **compared(MethodEntry(name="kd", method="kd"), entry))
+
+
+def test_a_searched_recipe_must_fit_each_method_somewhere(tmp_path):
+    mixed = dataclasses.replace(tiny.RECIPE, mixup=0.2)
+    searched = {"method": ("kd", "lkd"), "recipe.mixup": (0.2, 0.0)}
+    context = opened(tmp_path, recipe=mixed, hyperparameters=searched)
+    allowed = [
+        (method, mixup)
+        for method in searched["method"]
+        for mixup in searched["recipe.mixup"]
+        if context.allowed(point(method=method, recipe_mixup=mixup))
+    ]
+    assert allowed == [("kd", 0.2), ("kd", 0.0), ("lkd", 0.0)]
+    with pytest.raises(ConfigError, match="method 'lkd' needs one label for each image"):
+        opened(tmp_path, recipe=mixed, hyperparameters={**searched, "recipe.mixup": (0.2, 0.4)})
+
+
+def test_equal_ways_of_teaching_are_tried_once(tmp_path, monkeypatch):
+    tried: list[tuple[str, float]] = []
+    monkeypatch.setattr(
+        preparation, "dry_run_method", lambda spec, *_: tried.append((spec.method, spec.recipe.label_smoothing))
+    )
+    entries = (
+        MethodEntry(name="kd", method="kd"),
+        MethodEntry(name="again", method="kd", init="teacher"),
+        MethodEntry(name="smooth", method="kd", recipe={"label_smoothing": 0.1}),
+    )
+    opened(tmp_path, search=SearchSection(), **compared(*entries))
+    assert tried == [("kd", 0.0), ("kd", 0.1)]

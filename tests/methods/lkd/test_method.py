@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from automl_kd.bilevel.inner_step import SGD
 from automl_kd.bilevel.unroll import Unroll
 from automl_kd.data import Batch, epoch_order
 from automl_kd.errors import CheckpointError, ConfigError, DataError, StopTrial, TrialError
+from automl_kd.losses.learned import start
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.methods import base, estimate_cost, make_method, run_trial
 from automl_kd.methods.lkd import meta_trainer as lkd_tutor
@@ -353,7 +356,31 @@ def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
     student, teacher, network = 9 * 4 * 64 + 12, 9 * 16 * 64 + 48, 3 * (5 * 16 + 16 * 16 + 16)
     # Forward and back to the inputs; phi stands still. Four times that in an update, as above.
     learning = 3 * student + 2 * network + teacher + (14 * student + 4 * 2 * network) / 2
-    assert estimated(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning)
+    # Fitted first in 1,500 steps on 64 times 10 values, the inputs without a gradient; spread over three epochs.
+    fitting = 1500 * 64 * 10 * (2 * 5 * 16 + 3 * (16 * 16 + 16)) / (3 * 77)
+    assert estimated(tmp_path, {"stages": "", "form": "free"}) == 77 * round(learning + fitting)
+
+
+@pytest.mark.parametrize("mode", ["joint", "retrain"])
+def test_fitting_the_free_form_is_part_of_the_training_s_costs(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(start, "FIT_STEPS", 1)
+    fit = start.fit_to_kd
+
+    def fit_slowly(*given: Any) -> dict[str, torch.Tensor]:
+        time.sleep(0.3)
+        return fit(*given)
+
+    monkeypatch.setattr(start, "fit_to_kd", fit_slowly)
+    options = {"mode": mode, "form": "free"}
+    seen = trained(tmp_path, "one", options).seen
+    folders = ["one"] if mode == "joint" else ["one/search", "one"]
+    own = [load(tmp_path, folder, "checkpoint.pt")["history"][-1]["seconds"] for folder in folders]  # type: ignore[index]
+    assert seen[3]["seconds"] - sum(own) >= 0.3
+    images = 77 if mode == "joint" else 96
+    method = LKD(**{**OFTEN, **options})
+    plain = method.learning_macs if mode == "joint" else method.macs
+    least = plain(int(seen[3]["macs"]), 9 * 16 * 64 + 48, 0) * images * 3  # without the loss networks
+    assert seen[3]["train_macs"] == 3 * estimated(tmp_path, {**options, "stages": ""}) > least + 936_960_000
 
 
 def estimated(root: Path, options: Mapping[str, Scalar]) -> float:

@@ -9,11 +9,24 @@ import torch
 
 from automl_kd.losses.learned.file import LearnedLoss, save_learned
 from automl_kd.losses.learned.loss import LossLayout
-from automl_kd.losses.learned.start import initial_phi
+from automl_kd.losses.learned.start import FIT_STEPS, fit_error, initial_layer, initial_phi
 from automl_kd.methods import run_trial
+from automl_kd.methods.lkd.cost import start_macs
+from automl_kd.models.costs.multiply_adds import counting
 from automl_kd.models.weights.checkpoint import load_weights
 from automl_kd.spec import Recipe
 from tests import tiny
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_what_fitting_the_free_form_costs_is_what_its_steps_multiply(label):
+    layout, generator = LossLayout(form="free", label=label), torch.Generator().manual_seed(3)
+    weights = initial_layer(layout.networks()["logits"], generator, zero_last=False)
+    leaves = {name: value.requires_grad_() for name, value in weights.items()}
+    with counting() as counter:
+        fit_error(leaves, layout, 4.0, generator).backward()
+    assert start_macs(layout) == FIT_STEPS * counter.macs
+    assert start_macs(LossLayout(label=label)) == start_macs(LossLayout(form="free", logits=False, pairs=1)) == 0
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
