@@ -24,7 +24,7 @@ from automl_kd.models.weights.checkpoint import save_weights
 from automl_kd.space import Architecture, Choice, InputShape, IntRange, Parameter, SearchSpace, Values
 from automl_kd.spec import (
     FINAL_ROLES,
-    FOUND_FRESH,
+    OF_WARM_STARTS,
     DataSpec,
     Recipe,
     Report,
@@ -129,7 +129,7 @@ def source(_root: Path) -> Source:
 DATA = DataSpec(name="tests.tiny:source", validation=0.2)
 RECIPE = Recipe(epochs=3, batch_size=16)
 TEACHER = TeacherSpec(model="tests.tiny:teacher", recipe=Recipe(epochs=2, batch_size=16))
-ROLES = [one for one in FINAL_ROLES if one != FOUND_FRESH]
+ROLES = [one for one in FINAL_ROLES if one not in OF_WARM_STARTS]
 """Of finals whose students begin fresh."""
 
 SEARCH = SearchSection(sampler="random", trials=4, scheduler="none")

@@ -137,7 +137,8 @@ def count_teacher_cost(teacher: TeacherSpec, network: nn.Module, dataset: Datase
         raise
     except RuntimeError as error:
         first = next((one for one in network.modules() if isinstance(one, nn.Conv2d)), None)
-        if first is not None and first.in_channels != dataset.shape.channels:
+        counted = "channels" in str(error)  # else it failed for another reason, as images that are too small
+        if counted and first is not None and first.in_channels != dataset.shape.channels:
             raise ConfigError(
                 f"the teacher {label_pickled(teacher.model)!r} takes images of {first.in_channels} channels, and the "
                 f"data's have {dataset.shape.channels}; let its forward function make its channels of these, as "

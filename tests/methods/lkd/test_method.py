@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from automl_kd.losses.learned import start
 from automl_kd.losses.learned.start import initial_phi
 from automl_kd.methods import base, estimate_cost, make_method, run_trial
 from automl_kd.methods.lkd import meta_trainer as lkd_tutor
+from automl_kd.methods.lkd import method as lkd_method
 from automl_kd.methods.lkd.meta_data import MetaData, hold_out_images
 from automl_kd.methods.lkd.meta_trainer import MetaTrainer
 from automl_kd.methods.lkd.method import LKD, LOSS_FILE, PICTURE
@@ -364,18 +365,13 @@ def test_a_free_loss_goes_back_to_the_student_too(tmp_path):
 @pytest.mark.parametrize("mode", ["joint", "retrain"])
 def test_fitting_the_free_form_is_part_of_the_training_s_costs(tmp_path, monkeypatch, mode):
     monkeypatch.setattr(start, "FIT_STEPS", 1)
-    fit = start.fit_to_kd
-
-    def fit_slowly(*given: Any) -> dict[str, torch.Tensor]:
-        time.sleep(0.3)
-        return fit(*given)
-
-    monkeypatch.setattr(start, "fit_to_kd", fit_slowly)
+    clock = count(0.0, 50.0)
+    monkeypatch.setattr(lkd_method, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     options = {"mode": mode, "form": "free"}
     seen = trained(tmp_path, "one", options).seen
     folders = ["one"] if mode == "joint" else ["one/search", "one"]
     own = [load(tmp_path, folder, "checkpoint.pt")["history"][-1]["seconds"] for folder in folders]  # type: ignore[index]
-    assert seen[3]["seconds"] - sum(own) >= 0.3
+    assert seen[3]["seconds"] - sum(own) == pytest.approx(50.0)
     images = 77 if mode == "joint" else 96
     method = LKD(**{**OFTEN, **options})
     plain = method.learning_macs if mode == "joint" else method.macs
