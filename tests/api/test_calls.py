@@ -237,7 +237,7 @@ def test_scores_are_a_frame(tmp_path):
         ({"method": "kdd"}, "no method is called 'kdd'; did you mean 'kd'?"),
         ({"settings": {"search.sampler": "tpee"}}, "tpee"),
         ({"budget": akd.Budget(params=10)}, "none of 500 architectures of 'two widths' meets the budget"),
-        ({"teacher": akd.Teacher(nn.Flatten())}, "of shape .*, where logits of shape"),
+        ({"teacher": akd.Teacher(nn.Flatten())}, "has 64 outputs, and the data 3 classes; say by classes"),
         ({"data": np.zeros(3)}, "item 0 of data is no pair"),
         ({"progress": "loud"}, "progress = 'loud' is no choice"),
         ({"teacher": THREE_CHANNELS}, "teacher.preprocessing.mean has 3 numbers for images of 1 channel"),
